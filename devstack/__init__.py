@@ -1,0 +1,1 @@
+"""Real servers of everything, on this machine and without Docker: for the demo and for tests."""

@@ -1,0 +1,86 @@
+"""Temporal's development server with its Web UI: the one on PATH, or built from source."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from devstack import cache
+from devstack.process import Server, answers, free_port
+
+VERSION = "1.5.1"
+"""The newest that `go install` takes: later ones replace a module."""
+
+
+class Temporal(Server):
+    """Temporal."""
+
+    name = "temporal"
+
+    def __init__(self, folder: Path, *, tied: bool) -> None:
+        super().__init__(folder, tied=tied)
+        self.port, self.ui_port, self.metrics_port = free_port(), free_port(), free_port()
+
+    def fetch(self) -> None:
+        """Builds it, where none is installed."""
+        _ = self._program
+
+    def command(self) -> list[str]:
+        """Keeps its histories in the folder."""
+        ports = {"--port": self.port, "--ui-port": self.ui_port, "--metrics-port": self.metrics_port}
+        options = [str(part) for pair in ports.items() for part in pair]
+        database = ["--db-filename", str(self.folder / "temporal.db")]
+        return [
+            str(self._program),
+            "server",
+            "start-dev",
+            "--ip",
+            "127.0.0.1",
+            *options,
+            *database,
+            "--log-level",
+            "warn",
+        ]
+
+    def is_ready(self) -> bool:
+        """Asks the frontend for its namespace, and the Web UI: it answers 503 at first."""
+        try:
+            asyncio.run(asyncio.wait_for(self._describe(), 3))
+        except (RuntimeError, RPCError, TimeoutError):
+            return False
+        return answers(f"http://127.0.0.1:{self.ui_port}/")
+
+    async def _describe(self) -> None:
+        client = await Client.connect(f"127.0.0.1:{self.port}")
+        async for _ in client.list_workflows(page_size=1):
+            break
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Frontend and Web UI."""
+        return {
+            "ERASURE_TEMPORAL__ADDRESS": f"127.0.0.1:{self.port}",
+            "ERASURE_TEMPORAL__UI_URL": f"http://127.0.0.1:{self.ui_port}",
+        }
+
+    @cached_property
+    def _program(self) -> Path:
+        if (installed := shutil.which("temporal")) and _is_recent(installed):
+            return Path(installed)
+        module = f"github.com/temporalio/cli/cmd/temporal@v{VERSION}"
+        name = f"temporal-{VERSION}"
+        return cache.folder(name, "go", "about 4 min", lambda place: cache.go_install(module, place)) / "temporal"
+
+
+def _is_recent(program: str) -> bool:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    version = re.search(r"version (\d+)\.(\d+)", said)
+    return version is not None and (int(version[1]), int(version[2])) >= (1, 5)
