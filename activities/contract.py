@@ -1,0 +1,207 @@
+"""What a store offers to an erasure, and the counts that it answers with.
+
+Everything here is plain data and typing: workflow code imports it inside Temporal's sandbox. The counts travel
+through Temporal, so a place is an index, a table, a prefix template or a key pattern, never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_settings import BaseSettings
+
+    from activities.vault import BatchVault
+
+Unit = Literal["slice", "batch"]
+"""What one execution of a store's activity covers: one slice, or the whole batch (one mutation a table)."""
+
+Heartbeat = Callable[[str, int], None]
+"""Reports progress: a place and how many of its records were dealt with. Cheap; call it a page, not a record."""
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """One data subject with the identities known for it, in every spelling known (as stored, as in the CSV).
+
+    Args:
+        contributor_id: The id, as text.
+        emails: Addresses; they match without regard to case and surrounding blanks.
+        worker_ids: Worker ids; they match exactly.
+    """
+
+    contributor_id: str
+    emails: tuple[str, ...] = ()
+    worker_ids: tuple[str, ...] = ()
+
+
+class Slice(Protocol):
+    """The people that one activity execution deals with."""
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that the slice belongs to."""
+
+    @property
+    def name(self) -> str:
+        """The slice's name within the batch, fit for an object's name: ``000003``, or ``all``."""
+
+    def pages(self) -> AsyncIterator[Sequence[Contributor]]:
+        """Yields the slice's contributors in pages of bounded size."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a check found, in words for the operator; never a value out of a store.
+
+    Args:
+        place: The index, table, column, bucket or key pattern.
+        what: What is wrong there.
+        remedy: What the operator can do about it.
+    """
+
+    place: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}. {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a probe learned of a store.
+
+    Args:
+        version: The server's version, as it says it.
+        places: The places of the data map as they were resolved (indices, tables, ...).
+        problems: Findings that forbid to start: the batch stops before anything is touched.
+        warnings: Findings that the report names.
+    """
+
+    version: str
+    places: list[str] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Impact:
+    """How many records an erasure would touch now, by place. A preview writes nothing."""
+
+    places: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """All records together."""
+        return sum(self.places.values())
+
+
+@dataclass(frozen=True)
+class BackUp:
+    """The pre-images of one slice in the vault.
+
+    Args:
+        places: Records by place.
+        bytes: Size of the plain pre-images, in bytes.
+        digest: SHA-256, hex, over the sealed objects.
+    """
+
+    places: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    digest: str = ""
+
+    @property
+    def records(self) -> int:
+        """All records together."""
+        return sum(self.places.values())
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What an erasure did in one place, in records (documents, rows, objects, keys).
+
+    Args:
+        matched: Found with an identity of the slice in it, in this execution.
+        changed: Masked or deleted in this execution.
+        already_clean: In the pre-image, but found without the identity: done by an earlier execution.
+        conflicted: Found and not changed, since something else kept on writing it.
+    """
+
+    matched: int = 0
+    changed: int = 0
+    already_clean: int = 0
+    conflicted: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.matched + other.matched,
+            self.changed + other.changed,
+            self.already_clean + other.already_clean,
+            self.conflicted + other.conflicted,
+        )
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What the erasure of one slice did, by place; a warning ends up in the report."""
+
+    places: dict[str, Tally] = field(default_factory=dict)
+    warnings: list[Finding] = field(default_factory=list)
+
+    @property
+    def total(self) -> Tally:
+        """All places together."""
+        return sum(self.places.values(), Tally())
+
+
+class Store(Protocol):
+    """One store's share of an erasure. Each verb is idempotent: it may be cut at any point and run again.
+
+    Every verb raises only `activities.errors.ErasureError`; a driver's own text never leaves the store.
+    """
+
+    async def probe(self) -> Health:
+        """Asks whether an erasure can run: reachable, version, rights, data map against the catalogue."""
+
+    async def preview(self, part: Slice) -> Impact:
+        """Counts the records that still hold an identity of the slice. Writes nothing."""
+
+    async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
+        """Puts the pre-images of the slice into the vault. Writes nothing to the store."""
+
+    async def erase(self, part: Slice, vault: BatchVault) -> Erased:
+        """Masks or deletes the slice's records; first puts into the vault what its back-up lacks."""
+
+
+Client = TypeVar("Client")
+Map = TypeVar("Map", bound="BaseModel")
+Settings = TypeVar("Settings", bound="BaseSettings")
+
+
+@dataclass(frozen=True)
+class StoreKind(Generic[Client, Map, Settings]):
+    """How a store joins the system: a module of `activities.stores` names one of these ``KIND``.
+
+    Args:
+        name: Name of the store, of its phase, and of its table in the data map.
+        unit: What one execution covers.
+        data_map: Validates the store's table in ``erasure.toml``.
+        settings: The store's connection, from the environment.
+        connect: Opens the client, once a worker; must not fail when the server is down.
+        open: Makes the store from client, data map and heartbeat; cheap, once an activity execution.
+    """
+
+    name: str
+    unit: Unit
+    data_map: type[Map]
+    settings: type[Settings]
+    connect: Callable[[Settings], AbstractAsyncContextManager[Client]]
+    open: Callable[[Client, Map, Heartbeat], Store]
+
+
+AnyStoreKind = StoreKind[Any, Any, Any]

@@ -1,0 +1,169 @@
+"""The data map: where personal data is, what happens to it, and the policy of a batch. Read from ``erasure.toml``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from activities import stores
+from activities.rules import StrictModel
+
+
+class DataMapError(Exception):
+    """The data map cannot be used; the message names file, key and remedy."""
+
+
+class IdentityTable(StrictModel):
+    """Where contributors and their identities are resolved: a PostgreSQL table.
+
+    Args:
+        table: Schema and table.
+        id: Column of the contributor's id.
+        emails: Columns that hold addresses.
+        worker_ids: Columns that hold worker ids.
+        id_pattern: Regular expression that a whole id matches.
+    """
+
+    table: str
+    id: str
+    emails: tuple[str, ...] = ()
+    worker_ids: tuple[str, ...] = ()
+    id_pattern: str = r"\S{1,256}"
+
+    @field_validator("id_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from None
+        return pattern
+
+
+class Policy(StrictModel):
+    """How a batch runs.
+
+    Args:
+        order: The phases' order.
+        critical: Phases that the batch cannot go on without; the others warn.
+        slice_size: Contributors a slice.
+        concurrency: Slices of one phase at once.
+        max_attempts: How often one activity is tried before its phase fails; the waits between grow to 30 s.
+        heartbeat_timeout: Seconds after which a worker that is silent counts as dead.
+    """
+
+    order: list[str]
+    critical: list[str]
+    slice_size: Annotated[int, Field(ge=1, le=50_000)] = 5_000
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    heartbeat_timeout: Annotated[int, Field(ge=1, le=600)] = 20
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        if len(set(self.order)) != len(self.order):
+            raise ValueError("order: names a store twice")
+        if strangers := sorted(set(self.critical) - set(self.order)):
+            raise ValueError(f"critical: {', '.join(strangers)} is not in order")
+        return self
+
+
+class DataMap:
+    """A validated data map.
+
+    Args:
+        identity: Where contributors are resolved.
+        policy: How a batch runs.
+        tables: Each store's part, validated by the store.
+        source: The map as plain JSON values, to be kept with the batch.
+    """
+
+    def __init__(
+        self, identity: IdentityTable, policy: Policy, tables: Mapping[str, BaseModel], source: dict[str, Any]
+    ) -> None:
+        self.identity = identity
+        self.policy = policy
+        self.tables = tables
+        self.source = source
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of the map in canonical form."""
+        canonical = json.dumps(self.source, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @classmethod
+    def parse(cls, source: dict[str, Any], origin: str) -> Self:
+        """Validates a data map.
+
+        Args:
+            source: The file's content.
+            origin: Where it is from, for messages.
+
+        Raises:
+            DataMapError: Names each key that is wrong.
+        """
+        kinds = stores.kinds()
+        faults: list[str] = []
+        known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy}
+        known |= {kind.name: kind.data_map for kind in kinds.values()}
+        faults += [f"{key}: unknown table, expected one of {', '.join(known)}" for key in source if key not in known]
+        tables: dict[str, BaseModel] = {}
+        for name, model in known.items():
+            if name in kinds and name not in source:
+                continue
+            try:
+                tables[name] = model.model_validate(source.get(name, {}))
+            except ValidationError as error:
+                faults += [f"{_key(name, fault['loc'])}: {fault['msg']}" for fault in error.errors(include_url=False)]
+        if isinstance(policy := tables.get("policy"), Policy):
+            mapped = [name for name in tables if name in kinds]
+            faults += [
+                f"policy.order: {name} has no table in the data map" for name in policy.order if name not in source
+            ]
+            faults += [
+                f"policy.order: {name} is missing, it would not be erased"
+                for name in mapped
+                if name not in policy.order
+            ]
+        if faults:
+            raise DataMapError("\n".join([f"{origin} cannot be used:", *(f"  {fault}" for fault in faults)]))
+        identity, policy = tables.pop("identity"), tables.pop("policy")
+        assert isinstance(identity, IdentityTable)
+        assert isinstance(policy, Policy)
+        return cls(identity, policy, tables, source)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads and validates a file.
+
+        Raises:
+            DataMapError: The file is missing, is no TOML, or has a wrong key.
+        """
+        try:
+            source = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataMapError(f"{path} cannot be read: {error.strerror}. Name the data map with --config") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataMapError(f"{path} is not TOML: {error}") from None
+        return cls.parse(source, str(path))
+
+
+def _key(table: str, loc: tuple[int | str, ...]) -> str:
+    """A key as it is written in TOML: quoted where it has to be."""
+    parts = [table]
+    for part in loc:
+        if isinstance(part, int):
+            parts[-1] += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z0-9_-]+", part):
+            parts.append(part)
+        elif not part.startswith("function-"):  # pydantic's own names for validators are not keys
+            parts.append(f'"{part}"')
+    return ".".join(parts)

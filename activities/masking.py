@@ -1,0 +1,124 @@
+"""Masks: what an identity value is replaced with. One function a strategy, the same in every store."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+CONSTANT = "DELETED_USER"
+"""What every mask starts with; a plain one where nothing needs to stay distinct."""
+
+TOKEN_LENGTH = len(CONSTANT) + 1 + 26
+"""Length of a token, in characters: a column that takes tokens has to be this wide."""
+
+_TOKEN = re.compile(rf"{CONSTANT}-[a-z2-7]{{26}}")
+
+
+class Strategy(StrEnum):
+    """How a value is replaced."""
+
+    TOKEN = "token"
+    CONSTANT = "constant"
+    NULL = "null"
+    REMOVE = "remove"
+    TEXT = "text"
+
+
+class Masker:
+    """Computes masks under one batch's key.
+
+    The token is a keyed hash of the value exactly as stored: equal values stay equal across stores, different ones
+    stay different, and nobody can compute it once the batch key is destroyed.
+
+    Args:
+        key: 32 bytes, derived from the batch key.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def token(self, value: str) -> str:
+        """The mask of one value.
+
+        Args:
+            value: The value exactly as stored.
+
+        Returns:
+            ``DELETED_USER-`` and 26 characters of base32: 128 bits of HMAC-SHA256.
+        """
+        digest = hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256)[:16]
+        return f"{CONSTANT}-{base64.b32encode(digest).decode('ascii').rstrip('=').lower()}"
+
+    def text(self, value: str, finder: IdentityFinder) -> str:
+        """Masks identities inside free text.
+
+        Args:
+            value: The text.
+            finder: Knows the identities to look for.
+
+        Returns:
+            The text, each identity replaced by its token; the same text where there is none.
+        """
+        parts: list[str] = []
+        end = 0
+        for start, stop in finder.spans(value):
+            parts += [value[end:start], self.token(value[start:stop])]
+            end = stop
+        return "".join([*parts, value[end:]]) if parts else value
+
+
+def is_mask(value: str) -> bool:
+    """Whether a value is a mask already, and so must not be masked again."""
+    return value == CONSTANT or _TOKEN.fullmatch(value) is not None
+
+
+class IdentityFinder:
+    """Finds identities inside free text, without regard to case, however many they are.
+
+    An identity counts only where it stands by itself: ``12`` is not in ``123``, ``bob@x.io`` neither in
+    ``notbob@x.io`` nor in ``bob@x.io.uk``; a full stop at the end of a sentence does not hide it.
+
+    Args:
+        values: The identities; they are data, never patterns.
+    """
+
+    _PREFIX = 4
+    _START = re.compile(r"(?<![\w@+%-])(?<!\w[.'])(?=\S)")
+    _END = re.compile(r"(?![\w@%-])(?!\.\w)")
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._by_prefix: dict[str, list[str]] = {}
+        for value in sorted({_lower(value) for value in values if value.strip()}, key=len, reverse=True):
+            self._by_prefix.setdefault(value[: self._PREFIX], []).append(value)
+        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yields start and end of each identity in a text, from left to right, not overlapping."""
+        lowered = _lower(text)
+        free_from = 0
+        for boundary in self._START.finditer(text):
+            start = boundary.start()
+            if start < free_from:
+                continue
+            for length in self._lengths:
+                candidates = self._by_prefix.get(lowered[start : start + length], ())
+                found = next((value for value in candidates if self._stands_at(lowered, start, value)), None)
+                if found is not None:
+                    free_from = start + len(found)
+                    yield start, free_from
+                    break
+
+    def _stands_at(self, lowered: str, start: int, value: str) -> bool:
+        return lowered.startswith(value, start) and self._END.match(lowered, start + len(value)) is not None
+
+
+def _lower(text: str) -> str:
+    """Lower case, position by position: some letters would change the text's length."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)

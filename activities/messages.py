@@ -1,0 +1,60 @@
+"""What travels between workflow and activities: a batch id, numbers, digests, counts. Importable in the sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from activities.contract import Health, Unit
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Names a batch to an activity.
+
+    Args:
+        batch_id: The batch.
+        data_map_digest: What the data map in the vault must hash to.
+    """
+
+    batch_id: str
+    data_map_digest: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Names one slice of a batch to an activity.
+
+    Args:
+        batch: The batch.
+        slices: Pages of the manifest.
+        number: The page, or None for the whole batch.
+    """
+
+    batch: Batch
+    slices: int
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A store's probe, and how its phase is to be planned."""
+
+    health: Health
+    unit: Unit
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the manifest holds.
+
+    Args:
+        slices: Pages.
+        contributors: People on them; one who stands in the CSV with differing identities may count twice.
+        unknown: Of these, not found in the identity table: they are searched for by the CSV's identities alone.
+        digest: SHA-256, hex, over the pages.
+    """
+
+    slices: int
+    contributors: int
+    unknown: int
+    digest: str
