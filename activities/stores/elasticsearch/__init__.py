@@ -1,0 +1,26 @@
+"""Elasticsearch: documents are found by the identities in their fields, masked, and written back under guard.
+
+connection   settings, client, errors
+documents    what an erasure makes of one document: pure, knows no server
+catalogue    which indices a pattern names, how they map a field, and what forbids to work on them
+search       the query that finds every document that may have to change
+reading      pages of the documents that have to change
+writing      guarded bulk requests
+store        the verbs
+"""
+
+from __future__ import annotations
+
+from activities.contract import StoreKind
+from activities.stores.elasticsearch.connection import ElasticsearchSettings, connect
+from activities.stores.elasticsearch.documents import ElasticsearchMap
+from activities.stores.elasticsearch.store import ElasticsearchStore
+
+KIND = StoreKind(
+    name="elasticsearch",
+    unit="slice",
+    data_map=ElasticsearchMap,
+    settings=ElasticsearchSettings,
+    connect=connect,
+    open=ElasticsearchStore,
+)

@@ -1,0 +1,227 @@
+"""Elasticsearch's share of an erasure: find, take pre-images, mask, write back under guard."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from activities.contract import BackUp, Contributor, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
+from activities.errors import CriticalError, TransientError, translated
+from activities.identities import IdentitySet
+from activities.masking import Masker
+from activities.stores.elasticsearch.catalogue import Index, merge, resolve
+from activities.stores.elasticsearch.connection import PLACE, translate
+from activities.stores.elasticsearch.documents import ElasticsearchMap, Rules
+from activities.stores.elasticsearch.reading import Reader
+from activities.stores.elasticsearch.search import How, approaches, trial
+from activities.stores.elasticsearch.writing import Key, Match, fingerprint, rehearse, write
+from activities.vault import BatchVault
+
+ROUNDS = 5
+"""How often documents are looked at again that somebody else wrote between search and write."""
+
+
+class ElasticsearchStore:
+    """Erases in Elasticsearch; see `activities.contract.Store` for the verbs.
+
+    Args:
+        client: The client, shared.
+        data_map: Index patterns and their fields.
+        heartbeat: Told of every page.
+    """
+
+    def __init__(self, client: AsyncElasticsearch, data_map: ElasticsearchMap, heartbeat: Heartbeat) -> None:
+        self._client = client
+        self._data_map = data_map
+        self._heartbeat = heartbeat
+
+    async def probe(self) -> Health:
+        """Asks whether an erasure can run; in every index tries its search, and a write that cannot happen."""
+        with translated(PLACE, translate):
+            health = Health(version=await self._version())
+            resolved = await resolve(self._client, self._data_map)
+            for pattern, rules in self._data_map.root.items():
+                health.warnings.extend(_missing(pattern, rules, resolved[pattern]))
+            for index in merge(resolved):
+                health.places.append(index.name)
+                health.problems.extend([*index.problems()] or await self._try(index))
+                health.warnings.extend([*index.warnings(), *_slow(index)])
+                self._heartbeat(index.name, 0)
+            return health
+
+    async def preview(self, part: Slice) -> Impact:
+        """Counts the documents that still hold an identity of the slice."""
+        with translated(PLACE, translate):
+            places: dict[str, int] = {}
+            nobodys = Masker(secrets.token_bytes(32))  # whatever the mask, the documents to change are the same
+            async with aclosing(self._found(part, nobodys)) as found:
+                async for index, page in found:
+                    places[index] = places.get(index, 0) + len(page)
+            return Impact(places)
+
+    async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
+        """Puts the documents that hold an identity of the slice into the vault."""
+        with translated(PLACE, translate):
+            if (receipt := await vault.receipt(_name(part))) is not None:
+                return receipt.back_up
+            async with vault.recording(_name(part)) as recording, aclosing(self._found(part, vault.masker)) as found:
+                async for index, page in found:
+                    for match in page:
+                        await recording.add(index, match.pre_image)
+            assert recording.receipt is not None
+            return recording.receipt.back_up
+
+    async def erase(self, part: Slice, vault: BatchVault) -> Erased:
+        """Masks the slice's documents; first puts into the vault what its back-up lacks."""
+        with translated(PLACE, translate):
+            pre_images = await PreImages.open(vault, _name(part))
+            reader = await self._reader(part, vault.masker)
+            places = {place: Tally(already_clean=backed_up) for place, backed_up in pre_images.places.items()}
+            warnings: list[Finding] = []
+            for index in await self._indices():
+                tally = await self._erase(index, reader, pre_images)
+                clean = max(0, pre_images.places.get(index.name, 0) - tally.matched)
+                if clean or tally != Tally():
+                    places[index.name] = tally + Tally(already_clean=clean)
+                if tally.conflicted:
+                    warnings.append(
+                        Finding(
+                            index.name,
+                            f"{tally.conflicted} documents were written by somebody else again and again",
+                            "Find out what writes them, then run the phase again.",
+                        )
+                    )
+            return Erased(dict(sorted(places.items())), warnings)
+
+    async def _erase(self, index: Index, reader: Reader, pre_images: PreImages) -> Tally:
+        """Erases in one index; what somebody else wrote meanwhile is read, backed up, masked and written anew."""
+        tally = Tally()
+        overtaken: set[Key] = set()
+        for attempt in range(ROUNDS + 1):
+            if attempt:
+                await asyncio.sleep(0.02 * 2**attempt)
+            found_again: set[Key] = set()
+            still: set[Key] = set()
+            async with aclosing(reader.matches(index, {document for document, _ in overtaken})) as pages:
+                async for page in pages:
+                    await pre_images.keep(page)
+                    lost = await write(self._client, index.name, page, self._heartbeat)
+                    still.update(match.key for match in lost)
+                    again = {match.key for match in page} & overtaken
+                    found_again |= again
+                    tally += Tally(matched=len(page) - len(again), changed=len(page) - len(lost))
+            tally += Tally(already_clean=len(overtaken - found_again))
+            overtaken = still
+            if not overtaken:
+                break
+        if tally.changed:
+            await self._client.indices.refresh(index=index.name)
+        return tally + Tally(conflicted=len(overtaken))
+
+    async def _found(self, part: Slice, masker: Masker) -> AsyncGenerator[tuple[str, list[Match]]]:
+        """Yields the documents that hold an identity, page by page, each with the name of its index."""
+        reader = await self._reader(part, masker)
+        for index in await self._indices():
+            async with aclosing(reader.matches(index)) as pages:
+                async for page in pages:
+                    yield index.name, page
+
+    async def _reader(self, part: Slice, masker: Masker) -> Reader:
+        people: list[Contributor] = []
+        async for page in part.pages():
+            people += page
+        return Reader(self._client, IdentitySet(people), masker, self._heartbeat, await self._version())
+
+    async def _version(self) -> str:
+        return str((await self._client.info())["version"]["number"])
+
+    async def _indices(self) -> list[Index]:
+        """The indices of the data map, once nothing forbids to erase in any of them."""
+        found = merge(await resolve(self._client, self._data_map))
+        for index in found:
+            for problem in index.problems():
+                # a node that restarts brings its shards back by itself
+                kind = TransientError if index.health == "red" else CriticalError
+                raise kind(problem.place, problem.what, problem.remedy)
+        return found
+
+    async def _try(self, index: Index) -> list[Finding]:
+        """Whether an index answers the search of an erasure and accepts its writes."""
+        try:
+            await self._client.search(index=index.name, query=trial(index), size=0, allow_partial_search_results=False)
+            refusal = await rehearse(self._client, index.name)
+        except ApiError as error:
+            refusal = translate(error)
+        return [] if refusal is None else [Finding(index.name, refusal.what, refusal.remedy)]
+
+
+@dataclass
+class PreImages:
+    """What the vault holds of a slice, and what it lacks.
+
+    Args:
+        vault: The batch's vault.
+        name: The name of the slice's back-up.
+        places: Documents of the back-up by index.
+        kept: Fingerprints of every pre-image in the vault: 16 bytes each.
+    """
+
+    vault: BatchVault
+    name: str
+    places: dict[str, int]
+    kept: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    async def open(cls, vault: BatchVault, name: str) -> PreImages:
+        """Reads what the vault holds.
+
+        Raises:
+            CriticalError: There is no back-up.
+        """
+        receipt = await vault.receipt(name)
+        if receipt is None:
+            raise CriticalError(PLACE, f"the vault has no {name}", "Run the back-up step first; nothing was written.")
+        pre_images = cls(vault, name, receipt.places)
+        for kept in (name, *await vault.names(f"{name}/later/")):
+            async for _, record in vault.records(kept):
+                pre_images.kept.add(fingerprint(record))
+        return pre_images
+
+    async def keep(self, page: Sequence[Match]) -> None:
+        """Puts into the vault which of these documents it lacks, exactly as they are now."""
+        pre_images = {fingerprint(pre_image): pre_image for pre_image in (match.pre_image for match in page)}
+        lacking = pre_images.keys() - self.kept
+        if not lacking:
+            return
+        async with self.vault.recording(f"{self.name}/later/{secrets.token_hex(8)}") as recording:
+            for mark in lacking:
+                await recording.add(pre_images[mark]["index"], pre_images[mark])
+        self.kept |= lacking
+
+
+def _name(part: Slice) -> str:
+    return f"pre-image/{PLACE}/{part.name}"
+
+
+def _missing(pattern: str, rules: Rules, found: Sequence[Index]) -> Iterator[Finding]:
+    if not found:
+        yield Finding(pattern, "names no index", "Check the pattern in the data map.")
+        return
+    for path in rules:
+        if all(index.fields.get(path) is None and not index.fields.may_hide(path) for index in found):
+            yield Finding(f"{pattern} {path}", "no index has this field", "Check the field in the data map.")
+
+
+def _slow(index: Index) -> Iterator[Finding]:
+    for approach in approaches(index):
+        if approach.how in (How.EXISTS, How.EVERYTHING):
+            yield Finding(
+                f"{index.name} {approach.path}",
+                f"cannot be searched for identities: {approach.how.value} is read",
+                "Nothing is missed, but it takes time. Index the field as keyword, or text of the standard analyzer.",
+            )
