@@ -1,0 +1,26 @@
+"""PostgreSQL: rows are deleted or masked, one transaction a slice.
+
+data_map     what erasure.toml says of it
+connection   the pool, and its errors
+catalogue    tables, columns and foreign keys as they are
+checks       whether the data map fits them
+statements   the SQL
+store        the verbs
+"""
+
+from activities.contract import StoreKind
+from activities.stores.postgres.catalogue import quote
+from activities.stores.postgres.connection import PostgresSettings, connect, translate
+from activities.stores.postgres.data_map import PostgresMap
+from activities.stores.postgres.store import PostgresStore
+
+__all__ = ["KIND", "PostgresSettings", "PostgresStore", "connect", "quote", "translate"]
+
+KIND = StoreKind(
+    name="postgres",
+    unit="slice",
+    data_map=PostgresMap,
+    settings=PostgresSettings,
+    connect=connect,
+    open=PostgresStore,
+)

@@ -1,0 +1,267 @@
+"""Whether the data map fits the database: what would erase too little, or what could not be brought back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from activities.contract import Finding
+from activities.identities import IdentityKind
+from activities.masking import CONSTANT, TOKEN_LENGTH, Strategy
+from activities.stores.postgres.catalogue import Column, Family, ForeignKey, Table, quote
+from activities.stores.postgres.data_map import Deletion, Masking, PostgresMap
+from activities.stores.postgres.statements import Target, email_of
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from activities.stores.postgres.catalogue import Connection
+
+_CORRECT = "Correct erasure.toml"
+
+_SWEEPS = {"c": "delete", "n": "set to null", "d": "set to its default"}
+
+
+def problems(data_map: PostgresMap, tables: Mapping[str, Table], foreign_keys: Collection[ForeignKey]) -> list[Finding]:
+    """What forbids to start.
+
+    Args:
+        data_map: What is to be done.
+        tables: The tables that exist, by place.
+        foreign_keys: Those that start or end at them.
+    """
+    found: list[Finding] = []
+    for entry in (*data_map.mask, *data_map.delete):
+        if (table := tables.get(entry.table)) is None:
+            found.append(Finding(entry.table, "there is no such table", _CORRECT))
+        else:
+            found += _entry(entry, table, foreign_keys)
+    found += _deletions(data_map, tables, foreign_keys)
+    return list(dict.fromkeys(found))
+
+
+def warnings(data_map: PostgresMap, tables: Mapping[str, Table], foreign_keys: Collection[ForeignKey]) -> list[Finding]:
+    """What the operator should know."""
+    found: list[Finding] = []
+    for entry in data_map.mask:
+        if table := tables.get(entry.table):
+            found += [
+                Finding(
+                    f"{entry.table}.{column}",
+                    f"the CHECK constraint {check} looks at this masked column",
+                    f"Make sure that it lets {CONSTANT} and tokens pass, or the phase will stop",
+                )
+                for column, strategy in entry.columns.items()
+                if strategy is not Strategy.NULL and column in table.columns
+                for check in table.columns[column].checks
+            ]
+    deleted = {tables[entry.table].oid for entry in data_map.delete if entry.table in tables}
+    found += [
+        Finding(
+            key.child_place,
+            f"no index begins with the columns of foreign key {key.name}: each deleted row scans this table",
+            f"CREATE INDEX ON {key.child_sql} ({', '.join(map(quote, key.columns))})",
+        )
+        for key in foreign_keys
+        if key.parent in deleted and not key.indexed
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _entry(entry: Deletion, table: Table, foreign_keys: Collection[ForeignKey]) -> Iterator[Finding]:
+    if table.kind not in ("r", "p"):
+        yield Finding(entry.table, "is a view or foreign table", "Name the table itself that holds the rows")
+        return
+    if table.has_heirs:
+        yield Finding(
+            entry.table,
+            "other tables inherit from it, whose own columns a pre-image would lack",
+            "Name the inheriting tables one by one, or make it a partitioned table",
+        )
+    column = table.columns.get(entry.by)
+    if column is None:
+        yield Finding(f"{entry.table}.{entry.by}", "there is no such column", _CORRECT)
+    elif column.family is Family.OTHER or (entry.holds is IdentityKind.EMAIL and column.family is not Family.TEXT):
+        yield Finding(
+            f"{entry.table}.{entry.by}",
+            f"a column of type {column.type} cannot be compared with an identity of kind {entry.holds}",
+            "Name a text, integer, numeric or uuid column; text for emails",
+        )
+    if isinstance(entry, Masking):
+        if not table.key:
+            yield Finding(
+                entry.table,
+                "has neither a primary key nor a unique index without nulls: a masked row could not be found again",
+                "Add a primary key",
+            )
+        for name, strategy in entry.columns.items():
+            place = f"{entry.table}.{name}"
+            if name not in table.columns:
+                yield Finding(place, "there is no such column", _CORRECT)
+                continue
+            for what, remedy in _mask(table.columns[name], strategy):
+                yield Finding(place, what, remedy)
+            for key in foreign_keys:
+                if key.parent == table.oid and name in key.parent_columns:
+                    yield Finding(
+                        place,
+                        f"is masked, but foreign key {key.name} of {key.child_place} refers to it",
+                        "Mask another column, or delete the rows",
+                    )
+                if key.child == table.oid and name in key.columns and strategy is not Strategy.NULL:
+                    yield Finding(
+                        place,
+                        f"is masked with {strategy}, which its own foreign key {key.name} would refuse",
+                        "Mask it with null, delete the rows, or drop the foreign key",
+                    )
+
+
+def _mask(column: Column, strategy: Strategy) -> Iterator[tuple[str, str]]:
+    """What speaks against a mask in a column: what, and the remedy."""
+    if column.generated:
+        yield "is generated by the server and cannot be masked", "Mask the columns that it is made of"
+        return
+    if strategy is Strategy.NULL:
+        if column.not_null:
+            yield "is NOT NULL and cannot be masked with null", "Mask it with token or constant, or drop NOT NULL"
+        return
+    length = TOKEN_LENGTH if strategy is Strategy.TOKEN else len(CONSTANT)
+    if column.family is not Family.TEXT:
+        yield f"is of type {column.type}, which cannot hold a {strategy}", "Mask it with null, or delete the rows"
+    elif column.width is not None and column.width < length:
+        yield (
+            f"takes {column.width} characters, too narrow for a {strategy} of {length}",
+            "Widen it, or choose another mask",
+        )
+    if strategy is Strategy.CONSTANT and column.unique:
+        yield (
+            f"is part of the unique index {column.unique[0]}, which a second constant would violate",
+            "Mask it with token",
+        )
+
+
+def _deletions(
+    data_map: PostgresMap, tables: Mapping[str, Table], foreign_keys: Collection[ForeignKey]
+) -> Iterator[Finding]:
+    """Every foreign key that reaches a deleted row must start at rows that the data map deals with, earlier."""
+    order = {tables[place].oid: number for number, place in enumerate(deletion_order(data_map)) if place in tables}
+    nulled = {
+        (tables[entry.table].oid, column)
+        for entry in data_map.mask
+        for column, strategy in entry.columns.items()
+        if strategy is Strategy.NULL and entry.table in tables
+    }
+    by_oid = {table.oid: place for place, table in tables.items()}
+    for key in foreign_keys:
+        if key.parent not in order or any((key.child, column) in nulled for column in key.columns):
+            continue
+        parent = by_oid[key.parent]
+        if key.child not in order:
+            consequence = (
+                f"would {_SWEEPS[key.on_delete]} its rows without a pre-image"
+                if key.on_delete in _SWEEPS
+                else "would refuse the deletion"
+            )
+            yield Finding(
+                key.child_place,
+                f"refers to {parent}, whose rows are deleted, and is not deleted from: foreign key {key.name}"
+                f" {consequence}",
+                f"Add it to postgres.delete before {parent}, or mask {', '.join(key.columns)} with null",
+            )
+        elif order[key.child] > order[key.parent] and key.on_delete not in _SWEEPS:
+            yield Finding(
+                key.child_place,
+                f"is deleted after {parent}, to which it refers by foreign key {key.name}",
+                f"Put it before {parent} in postgres.delete",
+            )
+
+
+def deletion_order(data_map: PostgresMap) -> list[str]:
+    """The tables that rows are deleted from, each at its first mention."""
+    return list(dict.fromkeys(entry.table for entry in data_map.delete))
+
+
+SERVER = """
+    SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
+           current_setting('transaction_read_only')::bool AS read_only,
+           has_database_privilege(current_database(), 'TEMP') AS may_stage,
+           getdatabaseencoding()::text AS encoding
+"""
+
+RIGHTS = """
+    SELECT c.oid::bigint AS oid, has_schema_privilege(c.relnamespace, 'USAGE') AS may_enter,
+           has_table_privilege(c.oid, 'SELECT') AS may_read, has_table_privilege(c.oid, 'DELETE') AS may_delete,
+           has_any_column_privilege(c.oid, 'UPDATE') AS may_lock, row_security_active(c.oid) AS filtered,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   AND NOT has_column_privilege(c.oid, a.attnum, 'UPDATE')) AS may_not_update
+    FROM pg_class c WHERE c.oid = ANY ($1::bigint[]::oid[])
+"""
+
+
+def server(row: Record) -> tuple[list[Finding], list[Finding]]:
+    """Problems and warnings of the server itself, from a row of `SERVER`."""
+    problems: list[Finding] = []
+    if row["standby"] or row["read_only"]:
+        problems.append(Finding("postgres", "the server is read-only", "Point ERASURE_POSTGRES__DSN to the primary"))
+    if not row["may_stage"]:
+        problems.append(Finding("postgres", "temporary tables are forbidden", "GRANT TEMPORARY ON DATABASE"))
+    if row["encoding"] == "UTF8":
+        return problems, []
+    remark = Finding(
+        "postgres",
+        f"the database's encoding is {row['encoding']}: an identity with other characters stops the phase",
+        "Move the database to UTF8",
+    )
+    return problems, [remark]
+
+
+def rights(target: Target, row: Record) -> Iterator[Finding]:
+    """Missing rights on a table, from a row of `RIGHTS`."""
+    place, table = target.place, target.table
+    if not row["may_enter"]:
+        yield Finding(place, "its schema may not be used", f"GRANT USAGE ON SCHEMA {quote(table.schema)}")
+    if not row["may_read"]:
+        yield Finding(place, "may not be read", f"GRANT SELECT ON {table.sql}")
+    if target.deletes and not row["may_delete"]:
+        yield Finding(place, "may not be deleted from", f"GRANT DELETE ON {table.sql}")
+    if not row["may_lock"]:
+        yield Finding(place, "its rows may not be locked", f"GRANT UPDATE ON {table.sql}")
+    elif forbidden := sorted(set(target.masked_columns) & set(row["may_not_update"])):
+        columns = ", ".join(map(quote, forbidden))
+        yield Finding(place, f"may not be updated: {columns}", f"GRANT UPDATE ({columns}) ON {table.sql}")
+    if row["filtered"]:
+        yield Finding(
+            place, "row-level security hides rows from this role", "Give the role BYPASSRLS, or a role of its own"
+        )
+
+
+async def without_index(connection: Connection, target: Target) -> list[Finding]:
+    """Columns that rows are found by without an index; asked of the planner, which knows every kind of index.
+
+    Args:
+        connection: In a transaction of its own, with the staging tables made.
+        target: A table that may be read.
+    """
+    await connection.execute("SET LOCAL enable_seqscan = off")  # even where the table is small today
+    found: list[Finding] = []
+    for number, entry in (*target.masks.items(), *target.deletes.items()):
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {target.look_up(number)}")
+        if not any("Index Cond" in node or "Recheck Cond" in node for node in _nodes(json.loads(plan)[0]["Plan"])):
+            column = quote(entry.by)
+            indexed = f"({email_of(column)})" if entry.holds is IdentityKind.EMAIL else column
+            found.append(
+                Finding(
+                    f"{target.place}.{entry.by}",
+                    "no index serves it: every slice reads the whole table",
+                    f"CREATE INDEX ON {target.table.sql} ({indexed})",
+                )
+            )
+    return found
+
+
+def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,188 @@
+"""The connection to PostgreSQL, and what becomes of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+from asyncpg import exceptions
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from activities.errors import CriticalError, ErasureError, TransientError
+
+if TYPE_CHECKING:
+    from asyncpg import Pool, Record
+
+STATEMENT_TIMEOUT = 600
+"""Seconds that one statement may take."""
+
+LOCK_TIMEOUT = 15
+"""Seconds to wait for a row that the application holds; then the slice is tried again."""
+
+IDLE_TIMEOUT = 300
+"""Seconds that a transaction may stand idle: a worker that froze must not hold its locks for ever."""
+
+
+class PostgresSettings(BaseSettings):
+    """Where PostgreSQL is.
+
+    Args:
+        dsn: ``postgresql://user:password@host:port/database?sslmode=...``
+        pool_size: Connections of one worker, at most.
+        statement_cache_size: Prepared statements kept a connection; 0 behind PgBouncer in transaction mode.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ERASURE_POSTGRES__", extra="ignore")
+
+    dsn: SecretStr
+    pool_size: int = Field(default=8, ge=1)
+    statement_cache_size: int = Field(default=100, ge=0)
+
+
+@asynccontextmanager
+async def connect(settings: PostgresSettings) -> AsyncIterator[Pool[Record]]:
+    """Opens a pool; connects to nothing until it is used.
+
+    Args:
+        settings: Where PostgreSQL is.
+    """
+    async with asyncpg.create_pool(
+        settings.dsn.get_secret_value(),
+        min_size=0,
+        max_size=settings.pool_size,
+        timeout=10,
+        command_timeout=STATEMENT_TIMEOUT + 30,  # the server's own time-out, which cancels cleanly, comes first
+        statement_cache_size=settings.statement_cache_size,
+        server_settings={"application_name": "contributor-erasure"},
+    ) as pool:
+        yield pool
+
+
+_AGAIN = "It is tried again"
+
+_KNOWN: tuple[tuple[type[Exception], type[ErasureError], str, str], ...] = (
+    (exceptions.DeadlockDetectedError, TransientError, "a deadlock with another transaction", f"{_AGAIN}."),
+    (exceptions.SerializationError, TransientError, "another transaction changed the same rows", f"{_AGAIN}."),
+    (
+        exceptions.LockNotAvailableError,
+        TransientError,
+        f"rows stayed locked by another transaction for {LOCK_TIMEOUT} s",
+        f"{_AGAIN}; look for long transactions in pg_stat_activity.",
+    ),
+    (
+        exceptions.QueryCanceledError,
+        TransientError,
+        f"a statement was cancelled, by a person or after {STATEMENT_TIMEOUT} s",
+        f"{_AGAIN}; index the columns that the data map names by `by`.",
+    ),
+    (exceptions.DiskFullError, CriticalError, "the server's disk is full", "Make room, then signal retry."),
+    (
+        exceptions.InsufficientResourcesError,
+        TransientError,
+        "the server is out of connections or memory",
+        f"{_AGAIN}; lower ERASURE_POSTGRES__POOL_SIZE or policy.concurrency.",
+    ),
+    (exceptions.OperatorInterventionError, TransientError, "the server is starting or shutting down", f"{_AGAIN}."),
+    (exceptions.PostgresConnectionError, TransientError, "the connection was lost", f"{_AGAIN}; check the network."),
+    (
+        exceptions.IdleInTransactionSessionTimeoutError,
+        TransientError,
+        "the transaction stood idle for too long",
+        f"{_AGAIN}; check that the vault answers.",
+    ),
+    (exceptions.TransactionTimeoutError, TransientError, "the transaction took too long", f"{_AGAIN}."),
+    (
+        exceptions.ReadOnlySQLTransactionError,
+        TransientError,
+        "the server is read-only",
+        f"{_AGAIN}; after a failover, point ERASURE_POSTGRES__DSN to the new primary.",
+    ),
+    (exceptions.InvalidCachedStatementError, TransientError, "a table was altered meanwhile", f"{_AGAIN}."),
+    (exceptions.OutdatedSchemaCacheError, TransientError, "a type was altered meanwhile", f"{_AGAIN}."),
+    (
+        exceptions.InsufficientPrivilegeError,
+        CriticalError,
+        "a right is missing, or row-level security would hide rows",
+        "Grant what the preflight names on the tables of the data map.",
+    ),
+    (
+        exceptions.InvalidAuthorizationSpecificationError,
+        CriticalError,
+        "the server refuses user or password",
+        "Check ERASURE_POSTGRES__DSN.",
+    ),
+    (
+        exceptions.InvalidCatalogNameError,
+        CriticalError,
+        "there is no such database",
+        "Check ERASURE_POSTGRES__DSN.",
+    ),
+    (
+        exceptions.UndefinedTableError,
+        CriticalError,
+        "a table is not there any more",
+        "Compare erasure.toml with the database.",
+    ),
+    (
+        exceptions.UndefinedColumnError,
+        CriticalError,
+        "a column is not there any more",
+        "Compare erasure.toml with the database.",
+    ),
+    (
+        exceptions.StringDataRightTruncationError,
+        CriticalError,
+        "a column is too narrow for its mask",
+        "Widen it, or mask it with null; the preflight names it.",
+    ),
+    (
+        exceptions.DatatypeMismatchError,
+        CriticalError,
+        "a column's type cannot hold its mask",
+        "Mask it with null; the preflight names it.",
+    ),
+    (
+        exceptions.UntranslatableCharacterError,
+        CriticalError,
+        "the database's encoding lacks a character of an identity",
+        "Move the database to UTF8, or leave that identity out.",
+    ),
+    (
+        exceptions.RaiseError,
+        CriticalError,
+        "a trigger of the database refused the change",
+        "Look into the server's log; let the eraser's role pass.",
+    ),
+    (
+        exceptions.ClientConfigurationError,
+        CriticalError,
+        "ERASURE_POSTGRES__DSN cannot be read",
+        "Write it as postgresql://user:password@host:port/database.",
+    ),
+    (OSError, TransientError, "cannot reach the server", "Check ERASURE_POSTGRES__DSN and the network."),
+    (exceptions.InternalClientError, TransientError, "the connection was lost", f"{_AGAIN}; check the network."),
+)
+"""The first that fits counts."""
+
+
+def translate(error: Exception) -> ErasureError | None:
+    """Maps asyncpg's errors to the taxonomy. Names come from the error's fields, never from its text."""
+    fields = error.as_dict() if isinstance(error, asyncpg.PostgresError) else {}
+    table = ".".join(fields[key] for key in ("schema_name", "table_name") if fields.get(key))
+    place = f"postgres {table}" if table else "postgres"
+    if isinstance(error, exceptions.IntegrityConstraintViolationError):
+        which = fields.get("constraint_name") or f"NOT NULL of {fields.get('column_name', '?')}"
+        return CriticalError(
+            place,
+            f"constraint {which} refuses the change",
+            "Put the rows that it protects into the data map, children first, or choose another mask.",
+        )
+    for kind, family, what, remedy in _KNOWN:
+        if isinstance(error, kind):
+            return family(place, what, remedy)
+    if isinstance(error, exceptions.InterfaceError) and not isinstance(error, ValueError):
+        return TransientError(place, "the connection is closed", f"{_AGAIN}; check the network.")
+    return None

@@ -1,0 +1,332 @@
+"""Erases a slice in PostgreSQL: one transaction, in which rows are found, locked, kept as pre-images, and written.
+
+READ COMMITTED on purpose: every row that is written was locked first, and a lock gives the row's newest content, so
+that the pre-image is exactly what is overwritten; a snapshot would only add serialization failures. Nothing can come
+to refer to a locked row either. The back-up, which locks nothing, reads one REPEATABLE READ snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from activities.contract import BackUp, Contributor, Erased, Health, Heartbeat, Impact, Slice, Tally
+from activities.errors import CriticalError, translated
+from activities.identities import IdentityKind, IdentitySet, normal
+from activities.masking import Masker, is_mask
+from activities.stores.postgres import checks
+from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
+from activities.stores.postgres.connection import translate
+from activities.stores.postgres.data_map import PostgresMap
+from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, Target
+from activities.vault import BatchVault
+
+if TYPE_CHECKING:
+    from asyncpg import Pool, Record
+
+    from activities.stores.postgres.catalogue import Connection
+
+PAGE = 1_000
+"""Rows, or values, a step of a stream: what is held in memory, and how often the heartbeat goes."""
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class PostgresStore:
+    """PostgreSQL's share of an erasure; see `activities.contract.Store`.
+
+    Args:
+        pool: Shared by the worker's activities.
+        data_map: What is deleted and masked.
+        heartbeat: Told every table and page.
+    """
+
+    def __init__(self, pool: Pool[Record], data_map: PostgresMap, heartbeat: Heartbeat) -> None:
+        self._pool = pool
+        self._map = data_map
+        self._heartbeat = heartbeat
+
+    async def probe(self) -> Health:
+        """Compares the data map with the catalogue, and the rights with what will be needed."""
+        with translated("postgres", translate):
+            async with self._transaction() as connection:
+                server = await connection.fetchrow(checks.SERVER)
+                assert server is not None, "a SELECT without FROM has one row"
+                problems, warnings = checks.server(server)
+                can_stage = not problems
+                tables, foreign_keys = await self._read_catalogue(connection)
+                problems += (misfits := checks.problems(self._map, tables, foreign_keys))
+                warnings += checks.warnings(self._map, tables, foreign_keys)
+                if misfits:
+                    return Health(server["version"], sorted(tables), problems, warnings)
+                targets = _targets(self._map, tables)
+                rights = {
+                    row["oid"]: row
+                    for row in await connection.fetch(checks.RIGHTS, [target.table.oid for target in targets])
+                }
+                if can_stage:
+                    await connection.execute(STAGING)
+                for target in targets:
+                    problems += (missing := list(checks.rights(target, rights[target.table.oid])))
+                    if can_stage and not missing:
+                        warnings += await checks.without_index(connection, target)
+                return Health(server["version"], sorted(tables), problems, warnings)
+
+    async def preview(self, part: Slice) -> Impact:
+        """Counts the rows that would be deleted or masked now."""
+        with translated("postgres", translate):
+            async with self._transaction("repeatable_read") as connection:
+                targets, _ = await self._plan(connection)
+                return Impact(await self._find(connection, targets, part, lock=False))
+
+    async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
+        """Keeps every row of the slice as it is in one snapshot."""
+        name = _name(part)
+        if receipt := await vault.receipt(name):
+            return receipt.back_up
+        with translated("postgres", translate):
+            async with self._transaction("repeatable_read") as connection, vault.recording(name) as recording:
+                targets, _ = await self._plan(connection)
+                await self._find(connection, targets, part, lock=False)
+                async for place, record in self._pre_images(connection, targets):
+                    await recording.add(place, record)
+        assert recording.receipt is not None, "a recording that closed has a receipt"
+        return recording.receipt.back_up
+
+    async def erase(self, part: Slice, vault: BatchVault) -> Erased:
+        """Locks the slice's rows, keeps those that the back-up lacks, masks, and deletes; all of it or nothing."""
+        receipt = await vault.receipt(_name(part))
+        if receipt is None:
+            raise CriticalError("postgres", f"slice {part.name} has no back-up", "Run the back-up first.")
+        with translated("postgres", translate):
+            async with self._transaction() as connection:
+                targets, foreign_keys = await self._plan(connection)
+                await self._stage_known(connection, targets, part, vault)
+                matched = await self._find(connection, targets, part, lock=True)
+                await self._refuse_sweeping(connection, targets, foreign_keys)
+                await self._keep_unknown(connection, targets, part, vault)
+                for target in targets:
+                    if target.masks and matched[target.place]:
+                        await self._mask(connection, target, vault.masker)
+                for target in targets:
+                    if target.deletes and matched[target.place]:
+                        await self._delete(connection, target)
+        return Erased(
+            {
+                place: Tally(count, changed=count, already_clean=max(0, receipt.places.get(place, 0) - count))
+                for place, count in matched.items()
+            }
+        )
+
+    @asynccontextmanager
+    async def _transaction(
+        self, isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+    ) -> AsyncIterator[Connection]:
+        """A transaction that leaves nothing in the session, and so may share connections through PgBouncer."""
+        async with self._pool.acquire(timeout=60) as connection, connection.transaction(isolation=isolation):
+            await connection.execute(SESSION)
+            yield connection
+
+    async def _read_catalogue(self, connection: Connection) -> tuple[dict[str, Table], list[ForeignKey]]:
+        places = sorted({entry.table for entry in (*self._map.mask, *self._map.delete)})
+        tables = await read_tables(connection, places)
+        return tables, await read_foreign_keys(connection, list(tables.values()))
+
+    async def _plan(self, connection: Connection) -> tuple[list[Target], list[ForeignKey]]:
+        """What is to be done, with staging tables for it; refused where the database is not as the preflight wants."""
+        tables, foreign_keys = await self._read_catalogue(connection)
+        for problem in checks.problems(self._map, tables, foreign_keys):
+            raise CriticalError(f"postgres {problem.place}", problem.what, f"{problem.remedy}.")
+        await connection.execute(STAGING)
+        return _targets(self._map, tables), foreign_keys
+
+    async def _find(
+        self, connection: Connection, targets: Sequence[Target], part: Slice, *, lock: bool
+    ) -> dict[str, int]:
+        """Finds the rows of the slice: all of them, before any is written. Returns their number by place."""
+        async for page in part.pages():
+            await _copy(connection, "erasure_identity", _identities(page))
+        await connection.execute("ANALYZE pg_temp.erasure_identity")
+        found: dict[str, int] = {}
+        for target in targets:
+            await connection.execute(target.create_matched())
+            for number in (*target.masks, *target.deletes):
+                await connection.execute(target.match(number, lock=lock))
+            await connection.execute(f"ANALYZE {target.matched}")
+            found[target.place] = await connection.fetchval(target.count_matched())
+            self._heartbeat(target.place, found[target.place])
+        if not lock:
+            await connection.execute("SET TRANSACTION READ ONLY")
+        return found
+
+    async def _stage_known(
+        self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault
+    ) -> None:
+        """Stages which rows have a pre-image, and of what content: the back-up's, and those of cut attempts."""
+        numbers = {target.place: target.number for target in targets}
+        page: list[tuple[Any, ...]] = []
+        for name in (_name(part), *await vault.names(f"{_name(part)}/later/")):
+            async for place, record in vault.records(name):
+                if place in numbers:
+                    page.append((numbers[place], record["id"], record["digest"], record["at"]))
+                if len(page) >= PAGE:
+                    await _copy(connection, "erasure_known", page)
+                    self._heartbeat(place, len(page))
+                    page = []
+        await _copy(connection, "erasure_known", page)
+        await connection.execute("ANALYZE pg_temp.erasure_known")
+
+    async def _refuse_sweeping(
+        self, connection: Connection, targets: Sequence[Target], foreign_keys: Iterable[ForeignKey]
+    ) -> None:
+        """A cascade must not take rows that nobody kept."""
+        by_oid = {target.table.oid: target for target in targets}
+        for key in foreign_keys:
+            parent = by_oid.get(key.parent)
+            if parent is None or not parent.deletes or key.on_delete not in "cnd":
+                continue
+            if await connection.fetchval(parent.swept_along(key, by_oid.get(key.child))):
+                raise CriticalError(
+                    f"postgres {key.child_place}",
+                    f"has rows that the data map does not match, which foreign key {key.name} would delete or change"
+                    f" along with rows of {parent.place}",
+                    "Add an entry to erasure.toml that matches them.",
+                )
+
+    async def _keep_unknown(
+        self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault
+    ) -> None:
+        """Keeps the rows that appeared or changed since the back-up, as they are under our lock."""
+        unknown = self._pre_images(connection, targets)
+        first = await anext(unknown, None)
+        if first is None:
+            return
+        async with vault.recording(f"{_name(part)}/later/{token_hex(8)}") as recording:
+            await recording.add(*first)
+            async for place, record in unknown:
+                await recording.add(place, record)
+
+    async def _pre_images(
+        self, connection: Connection, targets: Sequence[Target]
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yields the found rows without a pre-image: each column as text that its type reads back exactly.
+
+        A record tells its row by ``id`` (the values of ``key``; without a key, digest and a count), what is going to
+        be done to it, and when it was seen, in microseconds of the server's clock.
+        """
+        at = await connection.fetchval(NOW)
+        for target in targets:
+            columns = [column.name for column in target.stored]
+            done = 0
+            async for row in connection.cursor(target.pre_images(), prefetch=PAGE):
+                masks = {
+                    name: strategy.value
+                    for name, (strategy, entries) in target.masked_columns.items()
+                    if not set(entries).isdisjoint(row["entries"])
+                }
+                deleted = not target.deletes.keys().isdisjoint(row["entries"])
+                yield (
+                    target.place,
+                    {
+                        "id": row["id"],
+                        "key": target.table.key,
+                        "does": {"delete": True} if deleted else {"mask": masks},
+                        "row": dict(zip(columns, row["content"], strict=True)),
+                        "digest": row["digest"],
+                        "at": at,
+                    },
+                )
+                done += 1
+                if done % PAGE == 0:
+                    self._heartbeat(target.place, done)
+
+    async def _mask(self, connection: Connection, target: Target, masker: Masker) -> None:
+        if values := target.values_to_mask():
+            await connection.execute("TRUNCATE pg_temp.erasure_mask")
+            page: list[tuple[str, str]] = []
+            async for (value,) in connection.cursor(values, prefetch=PAGE):
+                page.append((value, masker.token(value)))
+                if len(page) >= PAGE:
+                    await _copy(connection, "erasure_mask", page)
+                    page = []
+            await _copy(connection, "erasure_mask", page)
+            await connection.execute("ANALYZE pg_temp.erasure_mask")
+        await connection.execute(target.mask())
+        _refuse_leftovers(target, await connection.fetchval(target.count_unmasked()))
+        self._heartbeat(target.place, 0)
+
+    async def _delete(self, connection: Connection, target: Target) -> None:
+        await connection.execute(target.delete())
+        _refuse_leftovers(target, await connection.fetchval(target.count_undeleted()))
+        self._heartbeat(target.place, 0)
+
+
+def _name(part: Slice) -> str:
+    return f"pre-image/postgres/{part.name}"
+
+
+def _targets(data_map: PostgresMap, tables: dict[str, Table]) -> list[Target]:
+    """One target a table: those that are only masked first, then those deleted from, children first."""
+    deleted = checks.deletion_order(data_map)
+    places = [*dict.fromkeys(entry.table for entry in data_map.mask if entry.table not in deleted), *deleted]
+    masks = dict(enumerate(data_map.mask))
+    deletes = dict(enumerate(data_map.delete, start=len(masks)))
+    return [
+        Target(
+            number=number,
+            table=tables[place],
+            masks={index: entry for index, entry in masks.items() if entry.table == place},
+            deletes={index: entry for index, entry in deletes.items() if entry.table == place},
+        )
+        for number, place in enumerate(places)
+    ]
+
+
+def _identities(page: Sequence[Contributor]) -> list[tuple[str, str, int | None, UUID | None]]:
+    """The identities that can stand in a database: kind, text, and as an integer and a uuid where they are one.
+
+    Blank values and masks are nobody's identity. An integer counts only in its one canonical spelling, since the
+    server would read ``0b11`` as 3.
+    """
+    people = IdentitySet(page)
+    return [
+        (kind.value, value, _integer(value), UUID(value) if _UUID.fullmatch(value) else None)
+        for kind in IdentityKind
+        for value in sorted({form for spelling in people.spellings([kind]) for form in _forms(spelling, kind)})
+        if value.strip() and not is_mask(value) and not _NOT_STORABLE.search(value)
+    ]
+
+
+def _forms(value: str, kind: IdentityKind) -> Iterable[str]:
+    """What a value is compared as: an address also as a database lowers it that knows ASCII only."""
+    if kind is not IdentityKind.EMAIL:
+        return (value,)
+    stripped = value.strip(BLANKS)
+    return (normal(value, kind), stripped.lower(), stripped.translate(_ASCII_LOWER))
+
+
+def _integer(value: str) -> int | None:
+    number = int(value) if _INTEGER.fullmatch(value) else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    await connection.copy_records_to_table(table, schema_name="pg_temp", records=rows)
+
+
+def _refuse_leftovers(target: Target, rows: int) -> None:
+    """Nothing may look erased that is not; raising undoes the whole slice."""
+    if rows:
+        raise CriticalError(
+            f"postgres {target.place}",
+            f"a trigger or rule kept {rows} rows from being changed",
+            "Let the eraser's role pass it, then signal retry.",
+        )
