@@ -1,0 +1,1 @@
+"""The command line: submits batches and shows them. Knows no store."""

@@ -1,0 +1,28 @@
+"""``python -m starter``: the command line."""
+
+from __future__ import annotations
+
+import typer
+
+from starter.erase import erase
+from starter.report import report
+from starter.status import list_batches, status
+from starter.watch import watch
+
+app = typer.Typer(
+    help="Erase contributors from every store, watch it, and read the report.",
+    epilog=(
+        "Exit codes: 0 erased, 1 failed or rolled back, 2 bad input, 3 finished with warnings, "
+        "4 parked and needs an operator, 5 cannot reach something."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(erase)
+app.command()(watch)
+app.command()(status)
+app.command("list")(list_batches)
+app.command()(report)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,138 @@
+"""``erase``: submits a CSV as a batch."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
+from activities import submission
+from activities.contract import Contributor
+from activities.datamap import DataMap
+from activities.messages import Batch
+from starter.batches import describe, reported
+from starter.csv_file import CsvFile
+from starter.exit_codes import BY_OUTCOME, ExitCode
+from starter.session import Session, UsageError, err, print_json, run, session
+from starter.watch import follow
+from workflows.erase import EraseContributors
+from workflows.messages import EraseRequest
+
+BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
+
+
+def erase(
+    ids: Annotated[Path, typer.Argument(help="CSV of the contributors: ids, maybe emails and worker ids.")],
+    config: Annotated[Path, typer.Option(help="The data map.", envvar="ERASURE_CONFIG")] = Path("erasure.toml"),
+    batch: Annotated[str | None, typer.Option(help="A name for the batch, instead of one made from the file.")] = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Who asks; the login name unless said.", envvar="ERASURE_OPERATOR")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit, and do not wait for the end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Erase the contributors of a CSV from every store of the data map.
+
+    The same file submitted twice shows the running or finished batch; one that failed goes on.
+
+    Example: python -m starter erase ids.csv
+    """
+
+    async def main() -> ExitCode:
+        data_map = DataMap.read(config)
+        csv = CsvFile(ids, data_map.identity.id_pattern)
+        found = csv.inspect()
+        for column in found.ignored_columns:
+            _say(f"Column {column} is not used.")
+        async with session() as opened:
+            await opened.vault.probe()
+            content = opened.vault.name_batch(found.digest)
+            batch_id = _name(batch) or content
+            resumes = await _state(opened, batch_id, content)
+            if resumes is not None:
+                vault = await opened.vault.create(batch_id)
+                await submission.write(vault, data_map, _contributors(csv))
+                request = EraseRequest(
+                    Batch(batch_id, data_map.digest),
+                    operator or getpass.getuser(),
+                    found.contributors,
+                    found.duplicates,
+                    data_map.policy.order,
+                    data_map.policy.critical,
+                    data_map.policy.slice_size,
+                    data_map.policy.concurrency,
+                    data_map.policy.max_attempts,
+                    data_map.policy.heartbeat_timeout,
+                )
+                await _start(opened, request, content)
+                err.print(
+                    f"Submitted {found.contributors:,} contributors as batch {batch_id}{resumes}.", highlight=False
+                )
+            else:
+                _say(f"This file is batch {batch_id} already: showing it.")
+            if not detach:
+                return await follow(opened, batch_id, as_json=json)
+            if json:
+                print_json({"batch_id": batch_id, "contributors": found.contributors, "url": opened.url(batch_id)})
+            else:
+                _say(f"Follow it: python -m starter watch {batch_id}")
+            status = await reported(opened, batch_id) if resumes is None else None
+            return BY_OUTCOME[status.outcome] if status else ExitCode.ERASED
+
+    run(main)
+
+
+def _say(message: str) -> None:
+    err.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def _name(batch: str | None) -> str | None:
+    if batch is not None and not BATCH_NAME.fullmatch(batch):
+        raise UsageError("--batch takes 3 to 63 lower-case letters, digits and hyphens; no personal data, it is shown.")
+    return batch
+
+
+async def _state(opened: Session, batch_id: str, content: str) -> str | None:
+    """Whether the batch is to be started: what to add to the message, or None where it runs or is done.
+
+    Raises:
+        UsageError: The name is taken by another file's batch.
+    """
+    known = await describe(opened, batch_id)
+    if known is None:
+        return ""
+    if (await known.memo()).get("content") != content:
+        raise UsageError(f"The batch {batch_id} is of another file. Choose another name with --batch.")
+    if known.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
+        return None
+    return (
+        f", which had ended as {known.status.name.lower() if known.status else 'unknown'}: it goes on where it stopped"
+    )
+
+
+async def _start(opened: Session, request: EraseRequest, content: str) -> None:
+    await opened.client.start_workflow(
+        EraseContributors.run,
+        request,
+        id=request.batch.batch_id,
+        task_queue=opened.temporal.task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        memo={"content": content, "contributors": request.contributors, "operator": request.operator},
+        static_summary=f"Erase {request.contributors:,} contributors, asked by {request.operator}"[:200],
+        static_details=(
+            f"Phases: {', '.join(request.order)}. Critical: {', '.join(request.critical)}. "
+            f"Slices of {request.slice_size:,}. Data map {request.batch.data_map_digest[:16]}."
+        ),
+    )
+
+
+def _contributors(csv: CsvFile) -> Iterator[Contributor]:
+    for row in csv.rows():
+        yield Contributor(row.contributor_id, row.emails, row.worker_ids)

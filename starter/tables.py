@@ -1,0 +1,110 @@
+"""How a batch looks in a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from activities.status import BatchStatus, Outcome, PhaseState, PhaseStatus
+from starter.batches import View
+
+_STYLES = {
+    PhaseState.PENDING: "dim",
+    PhaseState.BACKING_UP: "cyan",
+    PhaseState.BACKED_UP: "dim",
+    PhaseState.RUNNING: "bold cyan",
+    PhaseState.DONE: "green",
+    PhaseState.WARNED: "yellow",
+    PhaseState.FAILED: "bold red",
+}
+
+_OUTCOME_STYLES = {
+    Outcome.RUNNING: "cyan",
+    Outcome.ERASED: "bold green",
+    Outcome.WARNED: "bold yellow",
+    Outcome.REFUSED: "bold red",
+    Outcome.FAILED: "bold red",
+}
+
+
+def live(view: View, url: str | None) -> RenderableType:
+    """A running batch: a row a phase, and who is missing.
+
+    Args:
+        view: One look at the batch.
+        url: Its page in the Web UI.
+    """
+    parts: list[RenderableType] = []
+    if view.status is not None:
+        parts.append(phases(view.status, view.activity))
+    if not view.answered or view.idle_queues:
+        queues = ", ".join(view.idle_queues) or "its task queue"
+        parts.append(Text(f"No worker answers on {queues}. Start one: python -m worker", style="yellow"))
+    if url:
+        parts.append(Text(url, style="dim"))
+    return Group(*parts)
+
+
+def phases(status: BatchStatus, activity: dict[str, dict[str, int]] | None = None) -> Table:
+    """The phases of a batch with progress, rate and remaining time."""
+    title = f"batch {status.batch_id}: {status.outcome}, {status.contributors:,} contributors, stage {status.stage}"
+    table = Table(
+        title=title, title_style=_OUTCOME_STYLES[status.outcome], title_justify="left", box=None, pad_edge=False
+    )
+    for name in ("phase", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("done / total", "rate", "ETA", "before", "changed", "after"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("now", overflow="ellipsis", no_wrap=True)
+    for phase in status.phases:
+        after = "" if phase.after is None else f"{sum(phase.after.values()):,}"
+        rate, eta = _pace(phase)
+        table.add_row(
+            phase.store,
+            Text(str(phase.state), style=_STYLES[phase.state]),
+            f"{phase.done:,} / {phase.total:,}",
+            rate,
+            eta,
+            f"{sum(phase.before.values()):,}",
+            f"{phase.tally.changed:,}",
+            after,
+            escape(_now(phase.store, activity or {})),
+        )
+    return table
+
+
+def summary(status: BatchStatus, url: str | None) -> RenderableType:
+    """An ended batch: its phases, what went wrong, and where to read on."""
+    parts: list[RenderableType] = [phases(status)]
+    for title, style, findings in (
+        ("problem", "red", [str(problem) for problem in status.problems]),
+        ("failure", "red", [f"{phase.store}: {phase.error}" for phase in status.phases if phase.error]),
+        ("warning", "yellow", [str(warning) for warning in status.warnings]),
+    ):
+        parts += [Text(f"{title}: {finding}", style=style) for finding in findings]
+    parts.append(Text(f"The report: python -m starter report {status.batch_id}"))
+    if url:
+        parts.append(Text(f"Web UI: {url}"))
+    return Group(*parts)
+
+
+def _pace(phase: PhaseStatus) -> tuple[str, str]:
+    """Contributors a second of the erasure, and the time that the rest will take."""
+    if phase.started_at is None:
+        return "", ""
+    seconds = ((phase.ended_at or datetime.now(UTC)) - phase.started_at).total_seconds()
+    if not phase.done or seconds <= 0:
+        return "", ""
+    rate = phase.done / seconds
+    eta = "" if phase.ended_at else f"{(phase.total - phase.done) / rate:,.0f} s"
+    return f"{rate:,.0f}/s", eta
+
+
+def _now(store: str, activity: dict[str, dict[str, int]]) -> str:
+    """What the store's running activities last reported."""
+    reports = [progress for name, progress in activity.items() if name.endswith(f"_{store}")]
+    return ", ".join(f"{place} {done:,}" for progress in reports for place, done in list(progress.items())[-2:])
