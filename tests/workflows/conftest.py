@@ -1,0 +1,215 @@
+"""A small platform of its own a test, a worker process, and the command line, on the session's real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from activities.status import PhaseState
+from devstack.platform import census, sample, seed
+from devstack.platform.clients import connect
+from devstack.platform.plan import SMALL, Names, Size
+from devstack.platform.seed import Platform
+from devstack.platform.tally import Count
+from tests.stores.conftest import HasEnv
+from workflows.erase import EraseContributors
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be one JSON document."""
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Worker:
+    """A worker process.
+
+    Args:
+        process: The process.
+        log: Its standard error.
+    """
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def kill(self) -> None:
+        """Ends it as a crash does."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Asks it to drain; returns its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 60)
+
+
+@dataclass
+class Bench:
+    """What a test of a whole batch works with.
+
+    Args:
+        env: Environment of worker and command line.
+        platform: The platform, with its people.
+        data_map: The data map's file.
+        csv: The sample of people to erase.
+        folder: For files of the test.
+    """
+
+    env: dict[str, str]
+    platform: Platform
+    data_map: Path
+    csv: Path
+    folder: Path
+
+    async def starter(self, *arguments: str, **env: str) -> Finished:
+        """Runs the command line to its end."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "starter",
+            *arguments,
+            cwd=ROOT,
+            env={**self.env, **env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        return Finished(process.returncode, stdout.decode(), stderr.decode())
+
+    async def erase(self, *options: str) -> Finished:
+        """Erases the sample and waits for the end."""
+        return await self.starter("erase", str(self.csv), "--config", str(self.data_map), "--json", *options)
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Worker]:
+        """Runs a worker for as long as the block; it must end cleanly unless it was killed."""
+        log = self.folder / f"worker-{secrets.token_hex(3)}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "worker", cwd=ROOT, env=self.env, stdout=file, stderr=file
+            )
+        running = Worker(process, log)
+        try:
+            await until(lambda: "worker started" in log.read_text() or process.returncode is not None, 60)
+            assert process.returncode is None, log.read_text()
+            yield running
+        finally:
+            killed = process.returncode is not None
+            code = await running.stop()
+        assert killed or code == 0, log.read_text()[-2000:]
+
+    async def temporal(self) -> Client:
+        """A client of the test's own."""
+        return await Client.connect(self.env["ERASURE_TEMPORAL__ADDRESS"], data_converter=pydantic_data_converter)
+
+    async def reached(self, batch_id: str, store: str, state: PhaseState, done: int = 0) -> None:
+        """Waits until a phase has a state, and has dealt with some contributors."""
+        handle = (await self.temporal()).get_workflow_handle(batch_id)
+
+        async def there() -> bool:
+            status = await handle.query(EraseContributors.status)
+            phase = next(phase for phase in status.phases if phase.store == store)
+            return phase.state is state and phase.done >= done
+
+        await until_async(there, 60)
+
+    async def census(self) -> tuple[Count, ...]:
+        """What the stores hold, counted apart from the eraser."""
+        async with connect(self.env) as clients:
+            return await census.take(clients, self.platform.names, self.platform.sample)
+
+    def change_map(self, old: str, new: str) -> None:
+        """Replaces a piece of the data map, which must be there."""
+        text = self.data_map.read_text()
+        assert old in text
+        self.data_map.write_text(text.replace(old, new))
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Waits for a condition; fails after so many seconds."""
+
+    async def there() -> bool:
+        return condition()
+
+    await until_async(there, seconds)
+
+
+async def until_async(condition: Callable[[], Any], seconds: float) -> None:
+    """Waits for an asynchronous condition; fails after so many seconds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.02)
+
+
+def map_of(names: Names) -> str:
+    """The default data map, over a platform of other names."""
+    text = (ROOT / "erasure.toml").read_text()
+    for old, new in (
+        ('"project-*"', f'"{names.index_prefix}*"'),
+        ('"public.', f'"{names.schema}.'),
+        ("s3://platform-files/", f"s3://{names.bucket}/"),
+        ('"auth:', f'"{names.key_prefix}auth:'),
+        ('"session:', f'"{names.key_prefix}session:'),
+        ('"jobcache:', f'"{names.key_prefix}jobcache:'),
+        ("slice_size = 5000", "slice_size = 4"),
+        ("concurrency = 4", "concurrency = 2\nheartbeat_timeout = 2"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture
+def size() -> Size:
+    """How large the test's platform is."""
+    return SMALL
+
+
+@pytest.fixture
+async def bench(stack: HasEnv, tmp_path: Path, size: Size) -> AsyncIterator[Bench]:
+    """A platform of the test's own, and everything around it."""
+    name = secrets.token_hex(4)
+    names = Names.under(name)
+    made = await seed.seed(stack.env, size, names)
+    csv, data_map = tmp_path / "ids.csv", tmp_path / "erasure.toml"
+    sample.write(csv, made.sample)
+    data_map.write_text(map_of(names))
+    env = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("ERASURE_")},
+        **stack.env,
+        "ERASURE_CLICKHOUSE__DATABASE": names.database,
+        "ERASURE_TEMPORAL__TASK_QUEUE": f"test-{name}",
+    }
+    yield Bench(env, made, data_map, csv, tmp_path)
+    await seed.clear(stack.env, names)
