@@ -80,13 +80,15 @@ class Health:
         version: The server's version, as it says it.
         places: The places of the data map as they were resolved (indices, tables, ...).
         problems: Findings that forbid to start: the batch stops before anything is touched.
-        warnings: Findings that the report names.
+        warnings: Findings by which something may stay behind: the batch is not complete.
+        notes: Findings that cost time and nothing else.
     """
 
     version: str
     places: list[str] = field(default_factory=list)
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -86,15 +86,17 @@ class IdentityFinder:
         values: The identities; they are data, never patterns.
     """
 
-    _PREFIX = 4
     _START = re.compile(r"(?<![\w@+%-])(?<!\w[.'])(?=\S)")
     _END = re.compile(r"(?![\w@%-])(?!\.\w)")
+    _PREFIX = 4
 
     def __init__(self, values: Iterable[str]) -> None:
-        self._by_prefix: dict[str, list[str]] = {}
-        for value in sorted({_lower(value) for value in values if value.strip()}, key=len, reverse=True):
-            self._by_prefix.setdefault(value[: self._PREFIX], []).append(value)
-        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
+        self._values = {_lower(value) for value in values if value.strip()}
+        lengths: dict[str, set[int]] = {}
+        for value in self._values:
+            lengths.setdefault(value[: self._PREFIX], set()).add(len(value))
+        self._lengths = {prefix: sorted(known, reverse=True) for prefix, known in lengths.items()}
+        self._prefixes = sorted({len(prefix) for prefix in lengths}, reverse=True)
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yields start and end of each identity in a text, from left to right, not overlapping."""
@@ -102,18 +104,18 @@ class IdentityFinder:
         free_from = 0
         for boundary in self._START.finditer(text):
             start = boundary.start()
-            if start < free_from:
-                continue
-            for length in self._lengths:
-                candidates = self._by_prefix.get(lowered[start : start + length], ())
-                found = next((value for value in candidates if self._stands_at(lowered, start, value)), None)
-                if found is not None:
-                    free_from = start + len(found)
-                    yield start, free_from
-                    break
+            if start >= free_from and (end := self._longest_at(lowered, start)) is not None:
+                free_from = end
+                yield start, end
 
-    def _stands_at(self, lowered: str, start: int, value: str) -> bool:
-        return lowered.startswith(value, start) and self._END.match(lowered, start + len(value)) is not None
+    def _longest_at(self, lowered: str, start: int) -> int | None:
+        """Where the longest identity that begins here ends; one look-up a length, however many identities there are."""
+        for prefix in self._prefixes:
+            for length in self._lengths.get(lowered[start : start + prefix], ()):
+                end = start + length
+                if lowered[start:end] in self._values and self._END.match(lowered, end):
+                    return end
+        return None
 
 
 def _lower(text: str) -> str:

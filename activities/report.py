@@ -43,7 +43,8 @@ def as_markdown(status: BatchStatus) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
         *(_row(phase) for phase in status.phases),
     ]
-    findings = [("Problems", status.problems), ("Warnings", status.warnings)]
+    notes = [note for phase in status.phases for note in phase.notes]
+    findings = [("Problems", status.problems), ("Warnings", status.warnings), ("Notes", notes)]
     for title, found in findings:
         if found:
             lines += ["", f"## {title}", "", *(f"- {finding}" for finding in found)]
@@ -85,9 +86,7 @@ async def read(vault: BatchVault) -> dict[str, Any]:
 
 def _row(phase: PhaseStatus) -> str:
     tally = phase.tally
-    seconds = (
-        f"{(phase.ended_at - phase.started_at).total_seconds():.1f}" if phase.started_at and phase.ended_at else ""
-    )
+    seconds = "" if phase.seconds is None else f"{phase.seconds:.1f}"
     after = "not counted" if phase.after is None else f"{sum(phase.after.values()):,}"
     return (
         f"| {phase.store} | {phase.state} | {sum(phase.before.values()):,} | {tally.matched:,} | {tally.changed:,} "

@@ -62,7 +62,8 @@ class PhaseStatus:
         erased: What the erasure did, by place.
         backup_bytes: Size of the plain pre-images, in bytes.
         version: The server's version.
-        warnings: What the report names.
+        warnings: What may have stayed behind, and why.
+        notes: What cost time and nothing else.
         error: Why the phase failed.
         started_at: When the erasure began (not the back-up).
         ended_at: When it ended.
@@ -80,9 +81,17 @@ class PhaseStatus:
     backup_bytes: int = 0
     version: str = ""
     warnings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
     error: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the erasure took; None while it has not ended."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
 
     @property
     def tally(self) -> Tally:

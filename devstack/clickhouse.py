@@ -21,6 +21,9 @@ PACKAGE = "@chdb/lib-linux-x64-gnu"
 VERSION = "26.7.3-stable.1"
 """Pinned: npm's `latest` lacks the HTTP handler."""
 
+DATABASE = "platform"
+"""Where the demo's platform keeps its tables."""
+
 SERVER_SETTINGS = {
     "mutations_sync": "0",
     "implicit_select": "0",
@@ -81,7 +84,7 @@ class ClickHouse(Server):
     @property
     def env(self) -> Mapping[str, str]:
         """Its address."""
-        return {"ERASURE_CLICKHOUSE__URL": f"http://127.0.0.1:{self.port}/", "ERASURE_CLICKHOUSE__DATABASE": "default"}
+        return {"ERASURE_CLICKHOUSE__URL": f"http://127.0.0.1:{self.port}/", "ERASURE_CLICKHOUSE__DATABASE": DATABASE}
 
     def _library(self) -> Path:
         return cache.folder(f"libchdb-{VERSION}", "npm", "178 MB", _download) / "libchdb.so"

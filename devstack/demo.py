@@ -12,12 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from devstack.platform import census, sample, seed
+from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
@@ -93,31 +96,31 @@ def _starter(env: dict[str, str], arguments: Sequence[str]) -> int:
 
 def _comparison(before: Sequence[Count], after: Sequence[Count]) -> Table:
     """Each place before and after, counted apart from the eraser."""
-    table = Table(title="Counted in the stores themselves, not by the eraser", title_justify="left")
-    for name in ("store", "place"):
-        table.add_column(name)
-    for name in ("records before", "after", "of the batch before", "after", "masked", "everybody else"):
-        table.add_column(name, justify="right")
+    table = Table(
+        title="Counted in the stores themselves, by code that the eraser does not share",
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("place", no_wrap=True)
+    for name in ("records", "now", "of the 100", "now", "masked", "all others"):
+        table.add_column(name, justify="right", no_wrap=True)
     later = {(count.store, count.place): count for count in after}
-    for count in before:
-        now = later.pop((count.store, count.place), None)
-        if now is None:
-            table.add_row(
-                count.store, count.place, f"{count.total:,}", "0", f"{count.batch:,}", "0", "", "gone", style="red"
-            )
-            continue
-        same = "[green]untouched" if now.others == count.others else "[bold red]CHANGED"
-        left = f"[green]{now.batch:,}" if not now.batch else f"[bold red]{now.batch:,}"
-        table.add_row(
-            count.store,
-            count.place,
-            f"{count.total:,}",
-            f"{now.total:,}",
-            f"{count.batch:,}",
-            left,
-            f"{now.deleted:,}",
-            same,
-        )
+    kept = 0
+    for store, counts in groupby(before, attrgetter("store")):
+        table.add_row(f"[bold]{store}")
+        for count in counts:
+            now = later[count.store, count.place]
+            if count.place.endswith(ALL_VERSIONS):
+                kept += now.batch
+                continue
+            left = "[green]0" if not now.batch else f"[bold red]{now.batch:,}"
+            same = "[green]untouched" if now.others == count.others else "[bold red]CHANGED"
+            row = (f"{count.total:,}", f"{now.total:,}", f"{count.batch:,}", left, f"{now.deleted:,}", same)
+            table.add_row(f"  {count.place}", *row)
+    if kept:
+        table.caption = f"The bucket is versioned: {kept} versions of deleted files still lie behind delete markers."
     return table
 
 

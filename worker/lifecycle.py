@@ -17,7 +17,7 @@ from activities.steps import BatchActivities, StoreActivities
 from activities.vault import Vault
 from workflows.erase import EraseContributors
 
-log = structlog.get_logger()
+log = structlog.get_logger("worker")
 
 GRACE = timedelta(seconds=25)
 """How long running activities may go on after SIGTERM; what is cut then is tried again by another worker."""

@@ -100,6 +100,7 @@ class EraseContributors:
         for phase, checked in zip(self._phases, await asyncio.gather(*checks), strict=True):
             phase.status.unit = checked.unit
             phase.status.version = checked.health.version
+            phase.status.notes = checked.health.notes
             phase.warn(checked.health.warnings)
             self._status.problems += checked.health.problems
         if self._status.problems:
@@ -177,7 +178,8 @@ class EraseContributors:
                     failures.append(error)
                     return
                 gather(done)
-                phase.status.done += self._people(number)
+                if verb != "count":
+                    phase.status.done += self._people(number)
                 self._show()
 
         await asyncio.gather(*(work() for _ in range(min(self._request.concurrency, len(numbers)))))

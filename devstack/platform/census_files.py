@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("contributors/", "avatars/", "projects/")
 
-CURRENT, ALL = "", " (all versions)"
+CURRENT, ALL_VERSIONS = "", " (all versions)"
 
 
 async def count(client: S3Client, bucket: str, batch: Batch) -> list[Count]:
@@ -30,10 +30,10 @@ async def count(client: S3Client, bucket: str, batch: Batch) -> list[Count]:
             ours = batch.has(_owner(key))
             # Version ids are drawn by the server; tags and metadata would cost a request an object.
             whole = f"{key}\0{version['ETag']}\0{version['Size']}\0{version['IsLatest']}".encode()
-            for versions in (CURRENT, ALL) if version["IsLatest"] else (ALL,):
+            for versions in (CURRENT, ALL_VERSIONS) if version["IsLatest"] else (ALL_VERSIONS,):
                 place = key.partition("/")[0] + "/" + versions
                 tallies[place].add(batch=ours, deleted=MASK in key, others=None if ours else whole)
-    places = [*(folder + versions for versions in (CURRENT, ALL) for folder in FOLDERS)]
+    places = [*(folder + versions for versions in (CURRENT, ALL_VERSIONS) for folder in FOLDERS)]
     places += sorted(tallies.keys() - set(places))
     return [tallies[place].count("s3", place) for place in places]
 

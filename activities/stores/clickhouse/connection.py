@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,7 @@ from activities.errors import CriticalError, ErasureError, TransientError
 
 PLACE = "clickhouse"
 CONNECTIONS = 16
-INSERT_CHUNK = 10_000
+INSERT_CHUNK = 2_000
 """Rows an insert."""
 
 
@@ -97,8 +98,8 @@ class Client:
             The rows, as text.
         """
         form = aiohttp.FormData()
-        lines = "".join(f"{kind}\t{_hex(value)}\n" for kind, value in identities)
-        form.add_field("identities", lines.encode(), filename="identities", content_type="text/tab-separated-values")
+        lines = BytesIO("".join(f"{kind}\t{_hex(value)}\n" for kind, value in identities).encode())
+        form.add_field("identities", lines, filename="identities", content_type="text/tab-separated-values")
         sent = {"identities_structure": "kind String, value String", "query": f"{query} FORMAT TSV"}
         async with self._session.post(
             self._url, params={**self._chclient.params, **sent}, headers=self._chclient.headers, data=form

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from activities.contract import BackUp, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
 from activities.errors import CriticalError, TransientError, translated
@@ -34,6 +35,9 @@ MUTATIONS = """
     SELECT mutation_id AS id, command, is_done AS done, parts_to_do AS parts, latest_fail_reason AS reason
     FROM system.mutations WHERE database = {database} AND table = {table}
 """
+
+
+KILL = "KILL MUTATION WHERE database = {database} AND table = {table} AND mutation_id = {mutation}"
 
 
 @dataclass(frozen=True)
@@ -185,15 +189,15 @@ class ClickHouseStore:
             self._heartbeat(f"{table.name}, parts to mutate", int(row["parts"]))
             failed = failed + 1 if row["reason"] else 0
             if failed >= FAILED_POLLS:
-                where = f"database = '{self._client.database}' AND mutation_id = '{mutation}'"
-                await self._client.execute(f"KILL MUTATION WHERE {where}")
+                where = {"database": self._client.database, "table": table.name, "mutation": mutation}
+                await self._client.fetch(KILL, **where)
                 what = f"its mutation fails with code {error_code(row['reason'])} and was killed"
                 remedy = "Look into ClickHouse's log. Some parts may be masked already; submit again to go on."
                 raise CriticalError(table.name, what, remedy)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1)
 
-    async def _mutations(self, table: Table) -> list[dict[str, object]]:
+    async def _mutations(self, table: Table) -> list[dict[str, Any]]:
         return await self._client.fetch(MUTATIONS, database=self._client.database, table=table.name)
 
 

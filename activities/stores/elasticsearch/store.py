@@ -50,7 +50,8 @@ class ElasticsearchStore:
             for index in merge(resolved):
                 health.places.append(index.name)
                 health.problems.extend([*index.problems()] or await self._try(index))
-                health.warnings.extend([*index.warnings(), *_slow(index)])
+                health.warnings.extend(index.warnings())
+                health.notes.extend(_slow(index))
                 self._heartbeat(index.name, 0)
             return health
 

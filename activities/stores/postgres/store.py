@@ -61,6 +61,7 @@ class PostgresStore:
                 server = await connection.fetchrow(checks.SERVER)
                 assert server is not None, "a SELECT without FROM has one row"
                 problems, warnings = checks.server(server)
+                notes: list[Finding] = []
                 can_stage = not problems
                 tables, foreign_keys = await self._read_catalogue(connection)
                 problems += (misfits := checks.problems(self._map, tables, foreign_keys))
@@ -77,8 +78,8 @@ class PostgresStore:
                 for target in targets:
                     problems += (missing := list(checks.rights(target, rights[target.table.oid])))
                     if can_stage and not missing:
-                        warnings += await checks.without_index(connection, target)
-                return Health(server["version"], sorted(tables), problems, warnings)
+                        notes += await checks.without_index(connection, target)
+                return Health(server["version"], sorted(tables), problems, warnings, notes)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows that would be deleted or masked now."""

@@ -1,0 +1,406 @@
+"""ClickHouse, on the real server: each test has a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from activities.contract import Contributor, Heartbeat, Slice, Tally
+from activities.errors import CriticalError, TransientError
+from activities.masking import is_mask
+from activities.stores.clickhouse.catalogue import ClickHouseMap
+from activities.stores.clickhouse.connection import ClickHouseSettings, Client, connect
+from activities.stores.clickhouse.store import ClickHouseStore
+from activities.vault import BatchVault
+from tests.stores.conftest import HasEnv
+
+ANN = Contributor("12", ("Ann@x.io",), ("w-12",))
+BOB = Contributor("b'o\"b\\", ("bob@x.io",), ("100%_*?[a]\n\t'{x}",))
+
+METRICS = """CREATE TABLE {table} (
+    n UInt32, email String, worker_id LowCardinality(Nullable(String)), name String, judgments UInt16
+) ENGINE = MergeTree ORDER BY n"""
+
+ROWS: list[tuple[Any, ...]] = [
+    (1, "Ann@x.io", "w-12", "Ann", 10),
+    (2, " ANN@X.IO\t", "w-12", "Ann", 20),
+    (3, "bob@x.io", "100%_*?[a]\n\t'{x}", "Bob", 30),
+    (4, "notann@x.io", "w-123", "Jo", 40),
+    (5, "ann@x.io.uk", "W-12", "", 50),
+    (6, "", None, "", 60),
+    (7, "a%@x.io", "NULL", "NULL", 70),
+    (8, "ann@x.io", None, "", 80),
+]
+OURS = {1, 2, 3, 8}
+
+MAP = {"metrics*": {"email": "email", "worker_id": "worker_id", "name": {"beside": "worker_id"}}}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of its own on the real server."""
+
+    client: Client
+    name: str
+    heartbeat: Heartbeat
+
+    async def run(self, sql: str) -> None:
+        await self.client.execute(sql)
+
+    async def rows(self, table: str = "metrics") -> dict[int, tuple[Any, ...]]:
+        columns = "n, email, toString(isNull(worker_id)) AS none, ifNull(worker_id, '') AS worker, name, judgments"
+        rows = await self.client.fetch(f"SELECT {columns} FROM {table} ORDER BY n")
+        return {row["n"]: tuple(row.values())[1:] for row in rows}
+
+    async def fill(self, table: str = "metrics") -> None:
+        await self.run(METRICS.replace("{table}", table))
+        await self.insert(ROWS, table)
+
+    async def insert(self, rows: list[tuple[Any, ...]], table: str = "metrics") -> None:
+        await self.client._chclient.execute(f"INSERT INTO {table} VALUES", *rows)
+
+    async def mutations(self) -> list[dict[str, Any]]:
+        query = "SELECT table, command, is_done FROM system.mutations WHERE database = {database}"
+        return await self.client.fetch(query, database=self.name)
+
+    async def mutation_starts(self) -> None:
+        async with asyncio.timeout(30):
+            while not await self.mutations():  # noqa: ASYNC110 - happens in the server
+                await asyncio.sleep(0.01)
+
+    async def tables(self) -> list[str]:
+        query = "SELECT name FROM system.tables WHERE database = {database} ORDER BY name"
+        return [row["name"] for row in await self.client.fetch(query, database=self.name)]
+
+    def store(self, data_map: dict[str, Any] | None = None) -> ClickHouseStore:
+        return ClickHouseStore(self.client, ClickHouseMap.model_validate(data_map or MAP), self.heartbeat)
+
+
+@pytest.fixture
+async def database(stack: HasEnv, heartbeat: Heartbeat) -> AsyncIterator[Database]:
+    name = f"test_{secrets.token_hex(6)}"
+    settings = ClickHouseSettings(url=stack.env["ERASURE_CLICKHOUSE__URL"], database=name)
+    async with (
+        connect(settings.model_copy(update={"database": "default"})) as admin,
+        connect(settings) as client,
+    ):
+        await admin.execute(f"CREATE DATABASE {name}")
+        yield Database(client, name, heartbeat)
+        await admin.execute(f"DROP DATABASE {name} SYNC")
+
+
+@pytest.fixture
+def both(slice_of: Callable[..., Slice]) -> Slice:
+    return slice_of(ANN, BOB)
+
+
+async def test_identities_are_masked_and_neighbours_stay_untouched(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    before = await database.rows()
+    store = database.store()
+
+    assert (await store.preview(both)).places == {"metrics": 4}
+    assert (await store.back_up(both, vault)).places == {"metrics": 4}
+    assert await database.rows() == before, "a back-up writes nothing"
+    erased = await store.erase(both, vault)
+
+    after = await database.rows()
+    assert {n: row for n, row in after.items() if n not in OURS} == {
+        n: row for n, row in before.items() if n not in OURS
+    }
+    token = vault.masker.token
+    worker = token("100%_*?[a]\n\t'{x}")
+    assert after[1] == (token("Ann@x.io"), "0", token("w-12"), token("Ann"), 10)
+    assert after[2] == (token(" ANN@X.IO\t"), "0", token("w-12"), token("Ann"), 20)
+    assert after[3] == (token("bob@x.io"), "0", worker, token("Bob"), 30)
+    assert after[8] == (token("ann@x.io"), "1", "", "", 80)
+    assert erased.places == {"metrics": Tally(matched=4, changed=4)}
+    assert erased.warnings == []
+    assert (await store.preview(both)).places == {"metrics": 0}
+
+
+async def test_a_second_run_changes_nothing_and_says_so(database: Database, both: Slice, vault: BatchVault) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    after = await database.rows()
+    mutations = len(await database.mutations())
+
+    assert (await store.erase(both, vault)).places == {"metrics": Tally(already_clean=4)}
+    assert await database.rows() == after
+    assert len(await database.mutations()) == mutations, "nothing to do starts no mutation"
+
+
+async def test_a_batch_costs_one_mutation_a_table_and_leaves_no_identity_in_its_text(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    await database.fill("metrics_daily")
+    store = database.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+
+    mutations = await database.mutations()
+    assert sorted(mutation["table"] for mutation in mutations) == ["metrics", "metrics_daily"]
+    said = " ".join(mutation["command"] for mutation in mutations).lower()
+    assert not [value for value in ("ann@x.io", "w-12", "bob", "100%") if value in said]
+    assert await database.tables() == ["metrics", "metrics_daily"], "the staging tables are gone"
+
+
+async def test_the_back_up_is_the_exact_reverse_of_the_masks(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    before = await database.rows()
+    store = database.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+
+    reverse: dict[tuple[str, str], str] = {}
+    async for _, record in vault.records("pre-image/clickhouse/000000"):
+        if "mask" in record:
+            reverse[record["column"], record["mask"]] = record["value"]
+    restored = {
+        n: (
+            reverse.get(("email", email), email),
+            none,
+            reverse.get(("worker_id", worker), worker),
+            reverse.get(("name", name), name),
+            judgments,
+        )
+        for n, (email, none, worker, name, judgments) in (await database.rows()).items()
+    }
+    assert restored == before
+
+
+async def test_rows_that_came_after_the_back_up_are_masked_and_their_new_spellings_kept_first(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.insert([(9, "aNN@x.io", "w-12", "Annie", 90)])
+    erased = await store.erase(both, vault)
+
+    assert erased.places == {"metrics": Tally(matched=5, changed=5)}
+    later = [
+        record["value"]
+        for name in await vault.names("pre-image/clickhouse/000000/later/")
+        async for _, record in vault.records(name)
+    ]
+    assert sorted(later) == ["Annie", "aNN@x.io"]
+    assert all(is_mask(value) for value in (await database.rows())[9][0:1])
+
+
+async def test_rows_that_arrive_while_the_mutation_runs_are_caught_by_a_later_pass(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.run("SYSTEM STOP MERGES metrics")
+    erasing = asyncio.create_task(store.erase(both, vault))
+    await database.mutation_starts()
+    await database.insert([(9, "ann@x.io", "w-12", "Ann", 90)])
+    await database.run("SYSTEM START MERGES metrics")
+    erased = await erasing
+
+    assert (await store.preview(both)).places == {"metrics": 0}
+    assert erased.places["metrics"].conflicted == 0
+    assert len(await database.mutations()) == 2
+    assert is_mask((await database.rows())[9][0])
+
+
+async def test_a_run_that_was_cut_in_the_middle_of_its_mutation_is_taken_up_and_starts_no_second_one(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.run("SYSTEM STOP MERGES metrics")
+    cut = asyncio.create_task(store.erase(both, vault))
+    await database.mutation_starts()
+    cut.cancel()
+    await asyncio.gather(cut, return_exceptions=True)
+    again = asyncio.create_task(database.store().erase(both, vault))
+    await asyncio.sleep(0.3)
+    assert not again.done(), "waits for the mutation that runs already"
+    await database.run("SYSTEM START MERGES metrics")
+    erased = await again
+
+    assert erased.places["metrics"].already_clean == 4
+    assert len(await database.mutations()) == 1
+    assert (await store.preview(both)).places == {"metrics": 0}
+    assert await database.tables() == ["metrics"]
+
+
+async def test_a_mutation_that_cannot_finish_is_killed_and_named(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    # a check that the masked row cannot pass makes ClickHouse fail the mutation again and again
+    await database.run(
+        "ALTER TABLE metrics ADD COLUMN length UInt8 MATERIALIZED if(n = 3, throwIf(length(email) > 20), 0)"
+    )
+    with pytest.raises(CriticalError, match=r"metrics: its mutation fails with code 395 and was killed") as raised:
+        await store.erase(both, vault)
+    assert "bob" not in str(raised.value)
+    assert not [mutation for mutation in await database.mutations() if not mutation["is_done"]]
+
+
+async def test_too_many_unfinished_mutations_forbid_the_start(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.run("SYSTEM STOP MERGES metrics")
+    for number in range(21):
+        await database.run(f"ALTER TABLE metrics UPDATE judgments = {number} WHERE n = 0")
+    (problem,) = (await store.probe()).problems
+    assert (problem.place, problem.what) == ("metrics", "has 21 unfinished mutations")
+    with pytest.raises(TransientError, match="21 unfinished mutations wait already"):
+        await store.erase(both, vault)
+    await database.run("SYSTEM START MERGES metrics")
+
+
+async def test_nothing_is_erased_without_a_back_up(database: Database, both: Slice, vault: BatchVault) -> None:
+    await database.fill()
+    before = await database.rows()
+    with pytest.raises(CriticalError, match="has no back-up"):
+        await database.store().erase(both, vault)
+    assert await database.rows() == before
+    assert await database.tables() == ["metrics"]
+
+
+async def test_a_materialized_view_is_followed_to_the_table_that_keeps_its_rows(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.run(METRICS.replace("{table}", "kept_elsewhere"))
+    await database.run(METRICS.replace("{table}", "metrics"))
+    await database.run("CREATE MATERIALIZED VIEW metrics_mv TO kept_elsewhere AS SELECT * FROM metrics")
+    await database.run(
+        "CREATE MATERIALIZED VIEW metrics_inner_mv ENGINE = MergeTree ORDER BY n AS SELECT * FROM metrics"
+    )
+    await database.insert(ROWS)
+    store = database.store()
+    health = await store.probe()
+    assert health.problems == []
+    assert {"metrics", "kept_elsewhere"} < set(health.places)
+    assert len(health.places) == 3, "the view's inner table as well"
+    await store.back_up(both, vault)
+    erased = await store.erase(both, vault)
+    assert {tally.changed for tally in erased.places.values()} == {4}
+    assert is_mask((await database.rows("metrics_inner_mv"))[1][0])
+    assert is_mask((await database.rows("kept_elsewhere"))[1][0])
+
+
+async def test_a_stream_is_never_mutated_but_the_table_behind_its_view_is(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.run(METRICS.replace("{table}", "arrivals"))
+    columns = "n UInt32, email String, worker_id Nullable(String), name String, judgments UInt16"
+    settings = "kafka_broker_list = '127.0.0.1:1', kafka_topic_list = 't', kafka_group_name = 'g', kafka_format = 'CSV'"
+    await database.run(f"CREATE TABLE metrics_queue ({columns}) ENGINE = Kafka SETTINGS {settings}")
+    await database.run("CREATE MATERIALIZED VIEW arrivals_mv TO arrivals AS SELECT * FROM metrics_queue")
+    await database.insert(ROWS, "arrivals")
+    store = database.store({"metrics_queue": MAP["metrics*"]})
+    health = await store.probe()
+    assert (health.places, health.problems) == (["arrivals"], [])
+    await store.back_up(both, vault)
+    assert (await store.erase(both, vault)).places == {"arrivals": Tally(matched=4, changed=4)}
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "what"),
+    [
+        ("email String ) ENGINE = MergeTree ORDER BY email", "metrics.email", "part of a key"),
+        ("n UInt32, email String) ENGINE = MergeTree PARTITION BY email ORDER BY n", "metrics.email", "part of a key"),
+        ("n UInt32, email UInt64) ENGINE = MergeTree ORDER BY n", "metrics.email", "is of type UInt64"),
+        ("n UInt32, email FixedString(9)) ENGINE = MergeTree ORDER BY n", "metrics.email", r"FixedString\(9\)"),
+        ("n UInt32, email String MATERIALIZED 'a') ENGINE = MergeTree ORDER BY n", "metrics.email", "MATERIALIZED"),
+        ("email String) ENGINE = TinyLog", "metrics", "has engine TinyLog, which cannot be mutated"),
+    ],
+)
+async def test_the_probe_names_what_cannot_be_masked(database: Database, table: str, place: str, what: str) -> None:
+    await database.run(f"CREATE TABLE metrics ({table}")
+    (problem,) = (await database.store({"metrics": {"email": "email"}}).probe()).problems
+    assert problem.place == place
+    assert pytest.raises(AssertionError, match=what).matches(AssertionError(problem.what)), problem.what
+    assert problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "what"),
+    [
+        (None, "metrics*", "names no table"),
+        ("metrics (n UInt32) ENGINE = MergeTree ORDER BY n", "metrics", "has none of the columns"),
+        ("metrics (email String) ENGINE = Memory", "metrics", "has engine Memory"),
+    ],
+)
+async def test_the_probe_warns_of_places_without_effect(
+    database: Database, table: str | None, place: str, what: str
+) -> None:
+    if table:
+        await database.run(f"CREATE TABLE {table}")
+    health = await database.store().probe()
+    assert [warning.place for warning in health.warnings] == [place]
+    assert what in health.warnings[0].what
+    assert health.version.startswith("26.")
+
+
+async def test_a_server_that_is_away_is_transient_and_a_database_that_is_not_there_critical(
+    stack: HasEnv, both: Slice, heartbeat: Heartbeat
+) -> None:
+    data_map = ClickHouseMap.model_validate(MAP)
+    async with connect(ClickHouseSettings(url="http://127.0.0.1:1/", database="default")) as client:
+        with pytest.raises(TransientError, match="clickhouse: cannot be reached"):
+            await ClickHouseStore(client, data_map, heartbeat).preview(both)
+    url = stack.env["ERASURE_CLICKHOUSE__URL"]
+    async with connect(ClickHouseSettings(url=url, database="not_there")) as client:
+        with pytest.raises(CriticalError, match="the database does not exist"):
+            await ClickHouseStore(client, data_map, heartbeat).preview(both)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"email": {"holds": "email", "mask": "constant"}},
+        {"email": {"holds": "email", "mask": "null"}},
+        {"name": {"beside": "worker_id"}},
+        {"email": "phone"},
+    ],
+)
+def test_a_rule_that_could_not_be_undone_or_means_nothing_is_refused(rules: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ClickHouseMap.model_validate({"metrics": rules})
+
+
+async def test_ten_thousand_identities_travel_apart_from_the_query(
+    database: Database, slice_of: Callable[..., Slice], vault: BatchVault
+) -> None:
+    await database.run(METRICS.replace("{table}", "metrics"))
+    await database.run(
+        "INSERT INTO metrics SELECT number, concat('user', toString(number), '@x.io'), "
+        "concat('w', toString(number)), 'Some Body', 1 FROM numbers(20000)"
+    )
+    crowd = slice_of(*(Contributor(str(n), (f"USER{n}@x.io",), (f"w{n}",)) for n in range(10_000)))
+    store = database.store()
+    assert (await store.back_up(crowd, vault)).places == {"metrics": 10_000}
+    assert (await store.erase(crowd, vault)).places == {"metrics": Tally(matched=10_000, changed=10_000)}
+    (row,) = await database.client.fetch(
+        "SELECT countIf(startsWith(email, 'DELETED_USER')) AS masked, uniqExact(email) AS distinct, "
+        "countIf(email = concat('user', toString(n), '@x.io')) AS kept FROM metrics"
+    )
+    assert row == {"masked": 10_000, "distinct": 20_000, "kept": 10_000}
