@@ -317,10 +317,11 @@ class S3Store:
         bucket, key = each.template.bucket, each.key
         answer = await self._client.get_object(Bucket=bucket, Key=key)
         name = f"{_pre_image(part)}/body/{vault.masker.token(each.identity).lower()}"
-        async with answer["Body"] as body:
+        body = answer["Body"]
+        async with body:
             if await vault.receipt(name) is None:
                 async with vault.recording(name) as recording:
-                    while chunk := await body.read(BODY_CHUNK):
+                    async for chunk in body.iter_chunks(BODY_CHUNK):
                         await recording.write(chunk)
         tagged = answer.get("TagCount", 0) > 0
         tags = (await self._client.get_object_tagging(Bucket=bucket, Key=key))["TagSet"] if tagged else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import secrets
@@ -210,6 +211,8 @@ async def bench(stack: HasEnv, tmp_path: Path, size: Size) -> AsyncIterator[Benc
         **stack.env,
         "ERASURE_CLICKHOUSE__DATABASE": names.database,
         "ERASURE_TEMPORAL__TASK_QUEUE": f"test-{name}",
+        # a batch is named by its content under the vault's key: with a key of its own, a test's batches are its own
+        "ERASURE_VAULT__KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
     }
     yield Bench(env, made, data_map, csv, tmp_path)
     await seed.clear(stack.env, names)

@@ -1,20 +1,25 @@
-"""Everything that Temporal keeps of a workflow, as text."""
+"""Everything that Temporal keeps of a workflow, as the texts that stand in it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
 from devstack.platform.people import Person
 
+GENERATED = {"activity_id", "timer_id", "request_id", "run_id", "identity", "worker_id", "sdk_version"}
+"""Fields that Temporal and its SDK fill by themselves: an activity's id is a running number."""
+
 
 async def texts(client: Client, workflow_id: str) -> list[str]:
-    """Every event, as JSON and with its payloads decoded, and the workflow's description.
+    """Every text of every event, payloads decoded, and of the workflow's description.
 
     Args:
         client: Temporal.
@@ -23,43 +28,68 @@ async def texts(client: Client, workflow_id: str) -> list[str]:
     handle = client.get_workflow_handle(workflow_id)
     history = await handle.fetch_history()
     description = await handle.describe()
-    messages: list[Message] = [*history.events, description.raw_description]
-    return [MessageToJson(message) for message in messages] + [
-        payload.data.decode("utf-8", "replace") for message in messages for payload in _payloads(message)
-    ]
+    return [text for message in (*history.events, description.raw_description) for text in _texts(message)]
 
 
 def leaks(found: Iterable[str], people: Iterable[Person]) -> list[str]:
     """The identities that stand in one of the texts: addresses, names, worker ids, ids.
 
-    A short number is also a count: it is a leak only where it stands as a string of its own.
+    A short number is also a count: it is a leak only where it is a whole text.
     """
-    everything = "\n".join(found)
-    lowered = everything.lower()
-    words = set(re.findall(r"[^\s\"'<>(),;]+", everything))
-    strings = set(re.findall(r'"((?:[^"\\]|\\.)*)"', everything))
-    found_leaks: list[str] = []
+    whole = set(found)
+    lowered = "\n".join(whole).lower()
+    words = {word for text in whole for word in re.findall(r"[^\s\"'<>(),;]+", text)}
+    leaked: list[str] = []
     for person in people:
-        found_leaks += [value for value in (person.email.lower(), person.full_name.lower()) if value in lowered]
-        found_leaks += [value for value in (person.worker_id,) if value and (value in words or value in strings)]
-        if person.contributor_id in strings or (not person.contributor_id.isdigit() and person.contributor_id in words):
-            found_leaks.append(person.contributor_id)
-    return found_leaks
+        leaked += [value for value in (person.email.lower(), person.full_name.lower()) if value in lowered]
+        leaked += [
+            value
+            for value in (person.worker_id, person.contributor_id)
+            if value and (value in whole or (value in words and not value.isdigit()))
+        ]
+    return leaked
 
 
-def _payloads(message: Message) -> Iterator[Payload]:
+def _texts(message: Message) -> Iterator[str]:
+    """The texts of a message and of all messages in it."""
     if isinstance(message, Payload):
-        yield message
+        yield from _decoded(message.data)
         return
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
+    for field, value in message.ListFields():
+        if field.name in GENERATED:
             continue
-        if hasattr(value, "values") and callable(value.values):
-            entries: Iterable[object] = value.values()
-        elif isinstance(value, Message):
-            entries = [value]
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            entries: Iterable[Any] = [part for pair in value.items() for part in pair]
+        elif isinstance(value, Message) or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
+            entries = [value] if isinstance(value, Message | str | bytes) else value
         else:
-            entries = value
+            entries = value if field.message_type is not None else []
         for entry in entries:
             if isinstance(entry, Message):
-                yield from _payloads(entry)
+                yield from _texts(entry)
+            elif isinstance(entry, bytes):
+                yield from _decoded(entry)
+            elif isinstance(entry, str):
+                yield entry
+
+
+def _decoded(data: bytes) -> Iterator[str]:
+    """The texts of a JSON document, keys included; anything else is one text."""
+    text = data.decode("utf-8", "replace")
+    try:
+        yield from _leaves(json.loads(text))
+    except ValueError:
+        yield text
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, entry in value.items():
+                yield key
+                yield from _leaves(entry)
+        case list():
+            for entry in value:
+                yield from _leaves(entry)

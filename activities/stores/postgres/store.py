@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from activities.contract import BackUp, Contributor, Erased, Health, Heartbeat, Impact, Slice, Tally
+from activities.contract import BackUp, Contributor, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
 from activities.errors import CriticalError, translated
 from activities.identities import IdentityKind, IdentitySet, normal
 from activities.masking import Masker, is_mask
