@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from devstack.process import StackError
 from devstack.stack import Stack
-
-
-class Servers(Protocol):
-    """What tests need of a stack: how to reach it."""
-
-    @property
-    def env(self) -> dict[str, str]: ...
+from tests import bench as benches
+from tests.bench import Bench, HasEnv
 
 
 class RunningStack:
@@ -33,7 +27,7 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
     """The session's servers, or those that ``ERASURE_TEST_STACK=.stack/env`` names."""
     if running := os.environ.get("ERASURE_TEST_STACK"):
         yield RunningStack(Path(running))
@@ -43,3 +37,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             yield started
     except StackError as error:
         pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture
+async def bench(stack: HasEnv, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A small platform of the test's own, and everything around it."""
+    async with benches.bench(stack, tmp_path) as made:
+        yield made

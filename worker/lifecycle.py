@@ -24,6 +24,9 @@ GRACE = timedelta(seconds=25)
 
 ACTIVITIES_PER_STORE = 8
 
+STICKY = timedelta(seconds=5)
+"""How long a batch waits for the worker that has it in memory before any other one may go on with it."""
+
 
 async def run(client: Client, temporal: TemporalSettings) -> None:
     """Hosts everything until SIGTERM or SIGINT.
@@ -51,6 +54,7 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
                 task_queue=temporal.task_queue,
                 workflows=[EraseContributors],
                 activities=BatchActivities(vault, clients["postgres"]).all,
+                sticky_queue_schedule_to_start_timeout=STICKY,
                 graceful_shutdown_timeout=GRACE,
             ),
             *(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import pytest
 from pydantic import SecretStr
@@ -14,13 +13,7 @@ from pydantic import SecretStr
 from activities.contract import Contributor, Heartbeat, Slice
 from activities.settings import S3Settings, VaultSettings
 from activities.vault import BatchVault, Vault
-
-
-class HasEnv(Protocol):
-    """The session's stack, as the tests use it."""
-
-    @property
-    def env(self) -> Mapping[str, str]: ...
+from tests.bench import HasEnv
 
 
 @dataclass(frozen=True)

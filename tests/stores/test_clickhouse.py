@@ -18,7 +18,7 @@ from activities.stores.clickhouse.catalogue import ClickHouseMap
 from activities.stores.clickhouse.connection import ClickHouseSettings, Client, connect
 from activities.stores.clickhouse.store import ClickHouseStore
 from activities.vault import BatchVault
-from tests.stores.conftest import HasEnv
+from tests.bench import HasEnv
 
 ANN = Contributor("12", ("Ann@x.io",), ("w-12",))
 BOB = Contributor("b'o\"b\\", ("bob@x.io",), ("100%_*?[a]\n\t'{x}",))

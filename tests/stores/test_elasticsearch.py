@@ -22,7 +22,8 @@ from activities.stores.elasticsearch.connection import ElasticsearchSettings, co
 from activities.stores.elasticsearch.documents import ElasticsearchMap, text_of
 from activities.stores.elasticsearch.store import ElasticsearchStore
 from activities.vault import BatchVault, Receipt
-from tests.stores.conftest import HasEnv, People
+from tests.bench import HasEnv
+from tests.stores.conftest import People
 
 ANN = Contributor("c-1", emails=("ann@x.io",), worker_ids=("12", "w-7"))
 BOB = Contributor("c-2", emails=("bob.o'neil+x@x.io",), worker_ids=("w*1",))

@@ -20,7 +20,7 @@ from activities.stores.postgres import KIND, PostgresSettings, PostgresStore, co
 from activities.stores.postgres.catalogue import quote
 from activities.stores.postgres.data_map import PostgresMap
 from activities.vault import BatchVault
-from tests.stores.conftest import HasEnv
+from tests.bench import HasEnv
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record

@@ -16,7 +16,7 @@ from activities.contract import Contributor, Heartbeat, Slice, Tally
 from activities.errors import CriticalError, TransientError
 from activities.stores.redis import KeyTemplate, RedisMap, RedisSettings, RedisStore, connect
 from activities.vault import BatchVault
-from tests.stores.conftest import HasEnv
+from tests.bench import HasEnv
 
 ANN = Contributor("12", ("Ann@x.io",), ("w-12",))
 BOB = Contributor("b[o]*?\\b", ("bob@x.io",), ())

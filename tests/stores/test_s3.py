@@ -18,7 +18,8 @@ from activities.object_storage import s3_client
 from activities.settings import S3Settings
 from activities.stores.s3 import ObjectTemplate, S3Map, S3Store, connect
 from activities.vault import BatchVault
-from tests.stores.conftest import HasEnv, s3_settings
+from tests.bench import HasEnv
+from tests.stores.conftest import s3_settings
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

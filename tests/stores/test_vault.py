@@ -15,7 +15,8 @@ from activities.errors import CriticalError, TransientError
 from activities.object_storage import s3_client
 from activities.settings import S3Settings, VaultSettings
 from activities.vault import PART_SIZE, BatchVault, Vault, VaultMissingError, VaultTamperedError
-from tests.stores.conftest import HasEnv, s3_settings
+from tests.bench import HasEnv
+from tests.stores.conftest import s3_settings
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -9,8 +9,8 @@ from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.plan import SMALL
 from devstack.platform.seed import plan
 from starter.exit_codes import ExitCode
-from tests.workflows.conftest import Bench
-from tests.workflows.history import leaks, texts
+from tests.bench import Bench
+from tests.history import leaks, texts
 
 STORES = ["elasticsearch", "clickhouse", "postgres", "s3", "redis"]
 

@@ -9,13 +9,12 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -25,10 +24,16 @@ from devstack.platform.clients import connect
 from devstack.platform.plan import SMALL, Names, Size
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
-from tests.stores.conftest import HasEnv
 from workflows.erase import EraseContributors
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+
+
+class HasEnv(Protocol):
+    """What tests need of a stack: how to reach it."""
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -89,24 +94,7 @@ class Bench:
 
     async def starter(self, *arguments: str, **env: str) -> Finished:
         """Runs the command line to its end."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "starter",
-            *arguments,
-            cwd=ROOT,
-            env={**self.env, **env},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode is not None
-        return Finished(process.returncode, stdout.decode(), stderr.decode())
+        return await starter({**self.env, **env}, *arguments)
 
     async def erase(self, *options: str) -> Finished:
         """Erases the sample and waits for the end."""
@@ -157,6 +145,33 @@ class Bench:
         self.data_map.write_text(text.replace(old, new))
 
 
+async def starter(env: Mapping[str, str], *arguments: str) -> Finished:
+    """Runs the command line to its end.
+
+    Args:
+        env: The whole environment.
+        arguments: Of the command line.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "starter",
+        *arguments,
+        cwd=ROOT,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Finished(process.returncode, stdout.decode(), stderr.decode())
+
+
 async def until(condition: Callable[[], bool], seconds: float) -> None:
     """Waits for a condition; fails after so many seconds."""
 
@@ -191,28 +206,33 @@ def map_of(names: Names) -> str:
     return text
 
 
-@pytest.fixture
-def size() -> Size:
-    """How large the test's platform is."""
-    return SMALL
+def bare_environment() -> dict[str, str]:
+    """This process's environment without any setting of the product."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ERASURE_")}
 
 
-@pytest.fixture
-async def bench(stack: HasEnv, tmp_path: Path, size: Size) -> AsyncIterator[Bench]:
-    """A platform of the test's own, and everything around it."""
+@asynccontextmanager
+async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterator[Bench]:
+    """A platform of a test's own, and everything around it.
+
+    Args:
+        stack: The servers.
+        folder: For files of the test.
+        size: How large the platform is.
+    """
     name = secrets.token_hex(4)
     names = Names.under(name)
     made = await seed.seed(stack.env, size, names)
-    csv, data_map = tmp_path / "ids.csv", tmp_path / "erasure.toml"
+    csv, data_map = folder / "ids.csv", folder / "erasure.toml"
     sample.write(csv, made.sample)
     data_map.write_text(map_of(names))
     env = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("ERASURE_")},
+        **bare_environment(),
         **stack.env,
         "ERASURE_CLICKHOUSE__DATABASE": names.database,
         "ERASURE_TEMPORAL__TASK_QUEUE": f"test-{name}",
         # a batch is named by its content under the vault's key: with a key of its own, a test's batches are its own
         "ERASURE_VAULT__KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
     }
-    yield Bench(env, made, data_map, csv, tmp_path)
+    yield Bench(env, made, data_map, csv, folder)
     await seed.clear(stack.env, names)
