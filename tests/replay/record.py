@@ -1,0 +1,59 @@
+"""``python -m tests.replay.record .stack/env``: records the histories that `test_replay` replays, on real servers.
+
+Run it when the workflow was changed on purpose, and no batch of the older version can be running anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from devstack.platform.plan import SMALL
+from tests.bench import Bench, bench
+from tests.conftest import RunningStack
+
+HISTORIES = Path(__file__).parent / "histories"
+
+OF_A_MACHINE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}
+"""Fields that name a host, a process or a path; a replay needs none of them."""
+
+
+async def record(stack: RunningStack) -> None:
+    """Records one history for each way in which a batch ends."""
+    for name in ("erased", "refused", "warned"):
+        with tempfile.TemporaryDirectory() as folder:
+            async with bench(stack, Path(folder), SMALL) as made:
+                _prepare(made, name)
+                async with made.worker():
+                    batch_id = (await made.erase()).json["batch_id"]
+                history = await (await made.temporal()).get_workflow_handle(batch_id).fetch_history()
+        text = json.dumps(_clean(history.to_json_dict()), separators=(",", ":"), sort_keys=True)
+        (HISTORIES / f"{name}.json").write_text(text + "\n")
+
+
+def _prepare(made: Bench, name: str) -> None:
+    if name == "refused":
+        made.change_map('by = "actor_worker_id"', 'by = "actor"')
+    if name == "warned":
+        more = '[clickhouse."nothing_here*"]\nemail = "email"\n\n'
+        made.change_map('[clickhouse."unit_metrics*"]', more + '[clickhouse."unit_metrics*"]')
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _clean(entry) for key, entry in value.items() if key not in OF_A_MACHINE}
+        case list():
+            return [_clean(entry) for entry in value]
+        case str():
+            return re.sub(r"erasure@[\w.-]+", "erasure@worker", value)
+    return value
+
+
+if __name__ == "__main__":
+    asyncio.run(record(RunningStack(Path(sys.argv[1]))))
