@@ -6,9 +6,10 @@ No engine is needed: compose-go is the library that Docker Compose itself loads 
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from devstack.process import StackError
 
 VERSION = "v2.16.2"
 
-VARIABLES = {"ERASURE_VAULT__KEY": "only-to-check-the-file"}
-"""What the file demands of its user."""
+REQUIRED = re.compile(r"\$\{\w+:\?[^}]*\}")
+"""A variable that the user has to set; compose-go's own command does not read its environment."""
 
 
 def check(path: Path) -> list[str]:
@@ -28,32 +29,28 @@ def check(path: Path) -> list[str]:
         path: The file.
 
     Returns:
-        What is wrong with it: what the specification forbids, images that are not pinned, ports that others reach,
-        and servers without a health check.
+        What is wrong with it: what the specification forbids, services that are not there, images that are not pinned,
+        ports that others reach, and servers without a health check.
 
     Raises:
         StackError: The validator cannot be built.
     """
     module = f"github.com/compose-spec/compose-go/v2/cmd@{VERSION}"
     folder = cache.folder(f"compose-go-{VERSION}", "go", "half a minute", lambda place: cache.go_install(module, place))
-    checked = subprocess.run(
-        [folder / "cmd", "--format", "json", path.name],
-        cwd=path.resolve().parent,
-        env={**os.environ, **VARIABLES},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as copy:
+        (Path(copy) / path.name).write_text(REQUIRED.sub("set-by-the-user", path.read_text()))
+        command = [str(folder / "cmd"), "--format", "json", path.name]
+        checked = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     if checked.returncode != 0:
         return [(checked.stderr or checked.stdout).strip()]
-    faults: list[str] = []
-    for name, service in json.loads(checked.stdout)["services"].items():
-        faults += [f"{name}: {fault}" for fault in _faults(service)]
-    return faults
+    services = json.loads(checked.stdout)["services"]
+    return [f"{name}: {fault}" for name, service in services.items() for fault in _faults(service, services)]
 
 
-def _faults(service: dict[str, Any]) -> list[str]:
-    faults = []
+def _faults(service: dict[str, Any], services: dict[str, Any]) -> list[str]:
+    faults = [
+        f"depends on {other}, which is no service" for other in service.get("depends_on", {}) if other not in services
+    ]
     image = service.get("image", "")
     tag = image.rpartition(":")[2] if ":" in image else "latest"
     if tag == "latest":

@@ -24,6 +24,7 @@ from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
+from devstack.process import die_with_parent
 from devstack.stack import Stack
 
 FOLDER = Path(".demo")
@@ -77,7 +78,8 @@ def _worker(env: dict[str, str]) -> Iterator[None]:
     """Runs a worker for as long as the block."""
     log = FOLDER / "worker.log"
     with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "worker"], env=env, stdout=file, stderr=file)
+        command = [sys.executable, "-m", "worker"]
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, preexec_fn=die_with_parent)
     try:
         deadline = time.monotonic() + START
         while "worker started" not in log.read_text():
@@ -91,7 +93,8 @@ def _worker(env: dict[str, str]) -> Iterator[None]:
 
 
 def _starter(env: dict[str, str], arguments: Sequence[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "starter", *arguments], env=env, check=False).returncode
+    command = [sys.executable, "-m", "starter", *arguments]
+    return subprocess.run(command, env=env, check=False, preexec_fn=die_with_parent).returncode
 
 
 def _comparison(before: Sequence[Count], after: Sequence[Count]) -> Table:
