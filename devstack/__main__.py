@@ -1,9 +1,11 @@
-"""``python -m devstack up | down | fetch``: the servers alone, in the background."""
+"""``python -m devstack up | down | fetch | seed``: the servers alone, in the background."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -15,6 +17,7 @@ import psutil
 import typer
 from rich.console import Console
 
+from devstack.platform import sample, seed
 from devstack.process import STOP_TIMEOUT, StackError
 from devstack.stack import Stack
 
@@ -61,6 +64,14 @@ def down(folder: Folder = DEFAULT) -> None:
     psutil.wait_procs(alive, STOP_TIMEOUT)
     (folder / "servers.json").unlink(missing_ok=True)
     console.print(f"Ended {len(processes)} servers." if processes else "Nothing was running.")
+
+
+@app.command("seed")
+def make_platform(csv: Annotated[Path, typer.Argument(help="Where to write the sample of people to erase.")]) -> None:
+    """Make the demo's platform on the servers that the environment names, and write a CSV of 100 people to erase."""
+    platform = asyncio.run(seed.seed(os.environ))
+    sample.write(csv, platform.sample)
+    console.print(f"Made {len(platform.people):,} contributors. To erase {len(platform.sample)} of them: {csv}")
 
 
 def running(folder: Path) -> list[psutil.Process]:

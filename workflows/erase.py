@@ -171,7 +171,7 @@ class EraseContributors:
                 if failures:
                     return
                 step = Step(self._request.batch, self._status.slices, number)
-                summary = f"{verb.replace('_', ' ')} {phase.store}: {details.slice_name(number, self._status.slices)}"
+                summary = details.slice_name(number, self._status.slices)
                 try:
                     done = await self._execute(f"{verb}_{phase.store}", step, result, summary, phase.store)
                 except ActivityError as error:

@@ -6,10 +6,10 @@ import asyncio
 import re
 import secrets
 import tomllib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from devstack.platform.clients import Clients, connect
 from devstack.platform.people import AWKWARD, Person
 from devstack.platform.plan import SMALL, Names
 from devstack.platform.seed import Platform
+from tests.bench import HasEnv
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import ObjectIdentifierTypeDef
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 DATA_MAP = tomllib.loads((Path(__file__).parents[2] / "erasure.toml").read_text("utf-8"))
 
 STORES = {"elasticsearch", "clickhouse", "postgres", "s3", "redis"}
-
-
-class HasEnv(Protocol):
-    """The session's stack, as the tests use it."""
-
-    @property
-    def env(self) -> Mapping[str, str]: ...
 
 
 @pytest.fixture(scope="module")
