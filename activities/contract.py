@@ -161,6 +161,52 @@ class Erased:
         return sum(self.places.values(), Tally())
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """What a rollback did in one place, in records.
+
+    Args:
+        found: Pre-images of the slice.
+        restored: Put back in this execution.
+        intact: As its pre-image says already: never erased, or put back by an earlier execution.
+        conflicted: Changed or made anew by somebody else since: that is kept, and the record is reported.
+    """
+
+    found: int = 0
+    restored: int = 0
+    intact: int = 0
+    conflicted: int = 0
+
+    def __add__(self, other: Recovery) -> Recovery:
+        return Recovery(
+            self.found + other.found,
+            self.restored + other.restored,
+            self.intact + other.intact,
+            self.conflicted + other.conflicted,
+        )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What the rollback of one slice did, by place; a warning ends up in the report."""
+
+    places: dict[str, Recovery] = field(default_factory=dict)
+    warnings: list[Finding] = field(default_factory=list)
+
+    @property
+    def total(self) -> Recovery:
+        """All places together."""
+        return sum(self.places.values(), Recovery())
+
+
+@dataclass(frozen=True)
+class Purged:
+    """What was removed for ever, by place; a warning ends up in the report."""
+
+    places: dict[str, int] = field(default_factory=dict)
+    warnings: list[Finding] = field(default_factory=list)
+
+
 class Store(Protocol):
     """One store's share of an erasure. Each verb is idempotent: it may be cut at any point and run again.
 
@@ -178,6 +224,12 @@ class Store(Protocol):
 
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Masks or deletes the slice's records; first puts into the vault what its back-up lacks."""
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Puts back what was erased of the slice, also where its erasure was cut; never overwrites a newer write."""
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
+        """Removes for ever what the store itself still keeps of the erased records. After this, nothing comes back."""
 
 
 Client = TypeVar("Client")
