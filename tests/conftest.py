@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from devstack.process import StackError
 from devstack.stack import Stack
 from tests import bench as benches
 from tests.bench import Bench, HasEnv
+
+# Whoever runs this in the background of a shell has it ignore Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RunningStack:
