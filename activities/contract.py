@@ -225,12 +225,6 @@ class Store(Protocol):
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Masks or deletes the slice's records; first puts into the vault what its back-up lacks."""
 
-    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
-        """Puts back what was erased of the slice, also where its erasure was cut; never overwrites a newer write."""
-
-    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
-        """Removes for ever what the store itself still keeps of the erased records. After this, nothing comes back."""
-
 
 Client = TypeVar("Client")
 Map = TypeVar("Map", bound="BaseModel")
