@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from activities.contract import Contributor, Heartbeat, Slice, Tally
+from activities.contract import Contributor, Heartbeat, Recovery, Slice, Tally
 from activities.errors import CriticalError, TransientError
 from activities.object_storage import s3_client
 from activities.settings import S3Settings
-from activities.stores.s3 import ObjectTemplate, S3Map, S3Store, connect
+from activities.stores.s3.data_map import ObjectTemplate, S3Map
+from activities.stores.s3.deleting import delete
+from activities.stores.s3.listing import objects
+from activities.stores.s3.store import S3Store, connect
 from activities.vault import BatchVault
 from tests.bench import HasEnv
 from tests.stores.conftest import s3_settings
@@ -72,6 +75,12 @@ class Bucket:
             for entry in page.get("Versions", []):
                 found.setdefault(entry["Key"], []).append(entry["VersionId"])
         return found
+
+    async def described(self, key: str) -> dict[str, Any]:
+        answer = await self.client.head_object(Bucket=self.name, Key=key)
+        tags = (await self.client.get_object_tagging(Bucket=self.name, Key=key))["TagSet"]
+        named = ("ETag", "ContentLength", "ContentType", "Metadata", "StorageClass")
+        return {name: answer.get(name) for name in named} | {"tags": sorted(tag["Key"] + tag["Value"] for tag in tags)}
 
     @property
     def templates(self) -> tuple[str, str]:
@@ -224,12 +233,11 @@ async def test_thousands_of_files_take_a_request_a_thousand(bucket: Bucket, slic
     store = bucket.store()
     bucket.client.meta.events.register("before-parameter-build.s3.DeleteObjects", lambda **_: count("delete"))
     bucket.client.meta.events.register("before-parameter-build.s3.ListObjectsV2", lambda **_: count("list"))
-    impact = await store.preview(slice_of(ANN))
-    assert impact.records == 2_200
+    assert (await store.preview(slice_of(ANN))).records == 2_200
     deleted = 0
     refused: dict[str, int] = {}
-    async for found in store._find(slice_of(ANN)):
-        deleted += await store._delete(found, refused)
+    async for found in objects(bucket.client, store._templates, slice_of(ANN)):
+        deleted += await delete(bucket.client, bucket.name, [{"Key": each.key} for each in found], refused)
     assert (deleted, refused) == (2_200, {})
     assert requests.count("delete") == 3
     assert await bucket.there() == {}
@@ -241,6 +249,110 @@ async def test_nothing_is_erased_without_a_back_up(bucket: Bucket, both: Slice, 
     with pytest.raises(CriticalError, match="has no back-up"):
         await bucket.store().erase(both, vault)
     assert await bucket.there() == before
+
+
+async def test_a_rollback_puts_back_exactly_what_was_there(bucket: Bucket, both: Slice, vault: BatchVault) -> None:
+    await bucket.fill()
+    large = secrets.token_bytes(17 * 1024 * 1024)
+    await bucket.put("files/12/large", large)
+    await bucket.put(
+        OURS[0], b"body", ContentType="image/jpeg", Metadata={"source": "form"}, Tagging="kind=a%20b&keep=no"
+    )
+    before, described = await bucket.there(), await bucket.described(OURS[0])
+    store = bucket.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    assert set(await bucket.there()) == set(OTHERS)
+
+    restored = await store.restore(both, vault)
+
+    assert restored.places == bucket.places(Recovery(4, 4), Recovery(1, 1))
+    assert restored.warnings == []
+    after = await bucket.there()
+    assert set(after) == set(before)
+    assert {key for key in after if after[key] != before[key]} <= {"files/12/large"}, "an upload in parts has its own"
+    assert await bucket.described(OURS[0]) == described
+    body = await (await bucket.client.get_object(Bucket=bucket.name, Key="files/12/large"))["Body"].read()
+    assert hashlib.sha256(body).digest() == hashlib.sha256(large).digest()
+    again = await store.restore(both, vault)
+    assert again.places == bucket.places(Recovery(4, intact=4), Recovery(1, intact=1))
+
+
+async def test_a_rollback_of_half_an_erasure_puts_back_that_half(
+    bucket: Bucket, both: Slice, vault: BatchVault
+) -> None:
+    await bucket.fill()
+    before = await bucket.there()
+    store = bucket.store()
+    await store.back_up(both, vault)
+    await bucket.client.delete_object(Bucket=bucket.name, Key=OURS[0])
+    restored = await store.restore(both, vault)
+    assert restored.places == bucket.places(Recovery(3, restored=1, intact=2), Recovery(1, intact=1))
+    assert await bucket.there() == before
+
+
+async def test_a_rollback_puts_back_the_last_version_before_the_delete(
+    bucket: Bucket, both: Slice, vault: BatchVault
+) -> None:
+    await bucket.fill()
+    store = bucket.store()
+    await store.back_up(both, vault)
+    await bucket.put(OURS[0], b"changed between back-up and erasure")
+    await bucket.put("files/12/late.pdf")
+    before = await bucket.there()
+    await store.erase(both, vault)
+    restored = await store.restore(both, vault)
+    assert restored.total == Recovery(5, 5)
+    assert await bucket.there() == before
+
+
+async def test_a_rollback_overwrites_nothing_that_was_uploaded_since(
+    bucket: Bucket, both: Slice, vault: BatchVault
+) -> None:
+    await bucket.fill()
+    store = bucket.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    await bucket.put(OURS[0], b"uploaded since")
+    restored = await store.restore(both, vault)
+    assert restored.places == bucket.places(Recovery(3, restored=2, conflicted=1), Recovery(1, 1))
+    (warning,) = restored.warnings
+    assert (warning.place, warning.what) == (bucket.templates[0], "1 objects could not be put back")
+    body = await (await bucket.client.get_object(Bucket=bucket.name, Key=OURS[0]))["Body"].read()
+    assert body == b"uploaded since"
+
+
+async def test_a_rollback_without_a_back_up_does_nothing(bucket: Bucket, both: Slice, vault: BatchVault) -> None:
+    await bucket.fill()
+    before = await bucket.there()
+    assert (await bucket.store().restore(both, vault)).total == Recovery()
+    assert await bucket.there() == before
+
+
+async def test_after_a_purge_no_version_of_the_slice_is_left_and_all_of_the_others(
+    bucket: Bucket, both: Slice, vault: BatchVault
+) -> None:
+    await bucket.fill()
+    await bucket.put(OURS[0], b"a second version")
+    await bucket.put(OTHERS[0], b"a second version")
+    versions = await bucket.versions()
+    store = bucket.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    await bucket.put(OURS[1], b"uploaded since")
+    purged = await store.purge(both, vault)
+    left = await bucket.versions()
+    assert {key: ids for key, ids in left.items() if key in OTHERS} == {
+        key: ids for key, ids in versions.items() if key in OTHERS
+    }
+    assert {key: len(ids) for key, ids in left.items() if key in OURS} == {OURS[1]: 1}
+    if purged.places:  # a bucket without versions keeps nothing to purge
+        assert [warning.what for warning in purged.warnings] == [
+            "1 files were uploaded since the erasure and were kept"
+        ]
+        restored = await store.restore(both, vault)
+        assert restored.total.restored == 0, "there is no way back"
+        assert restored.total.conflicted == len(OURS)
 
 
 @plain
@@ -255,7 +367,7 @@ async def test_an_identity_with_a_slash_reaches_into_nobody_elses_files(
     assert await bucket.there() == before
 
 
-async def test_a_locked_object_is_counted_by_its_error_and_the_others_go(
+async def test_a_held_version_outlives_the_purge_and_is_reported_and_the_others_go(
     stack: HasEnv, heartbeat: Heartbeat, both: Slice, vault: BatchVault
 ) -> None:
     name = f"test-{secrets.token_hex(6)}"
@@ -271,6 +383,10 @@ async def test_a_locked_object_is_counted_by_its_error_and_the_others_go(
         erased = await store.erase(both, vault)
         assert erased.total == Tally(4, 4), "a marker is put on top of a held version: it stays below"
         assert len((await locked.versions())[OURS[0]]) == 1
+        purged = await store.purge(both, vault)
+        (warning,) = purged.warnings
+        assert "some versions cannot be deleted (1 x " in warning.what
+        assert {key for key in await locked.versions() if key in OURS} == {OURS[0]}
         await client.put_object_legal_hold(
             Bucket=name,
             Key=OURS[0],

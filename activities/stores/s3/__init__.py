@@ -1,0 +1,19 @@
+"""S3: a contributor's files are found by prefix or exact key, and deleted 1,000 a request.
+
+In a versioned bucket a delete only puts a marker on top, so the versions themselves are the pre-image. Elsewhere the
+body and everything that belongs to it is copied into the vault first.
+
+data_map    where a contributor's objects are
+listing     finds them, and every version of them
+copies      an object into the vault and back
+store       the verbs
+"""
+
+from __future__ import annotations
+
+from activities.contract import StoreKind
+from activities.settings import S3Settings
+from activities.stores.s3.data_map import S3Map
+from activities.stores.s3.store import S3Store, connect
+
+KIND = StoreKind(name="s3", unit="slice", data_map=S3Map, settings=S3Settings, connect=connect, open=S3Store)
