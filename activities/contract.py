@@ -188,10 +188,11 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Restored:
-    """What the rollback of one slice did, by place; a warning ends up in the report."""
+    """What the rollback of one slice did, by place; a warning ends up in the report, and a note too."""
 
     places: dict[str, Recovery] = field(default_factory=dict)
     warnings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
     @property
     def total(self) -> Recovery:

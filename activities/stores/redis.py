@@ -20,7 +20,19 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from activities.contract import BackUp, Erased, Finding, Health, Heartbeat, Impact, Slice, StoreKind, Tally
+from activities.contract import (
+    BackUp,
+    Erased,
+    Finding,
+    Health,
+    Heartbeat,
+    Impact,
+    Purged,
+    Restored,
+    Slice,
+    StoreKind,
+    Tally,
+)
 from activities.errors import CriticalError, ErasureError, TransientError, translated
 from activities.identities import IdentityKind, IdentitySet
 from activities.vault import BatchVault
@@ -254,6 +266,18 @@ class RedisStore:
             clean = max(0, receipt.places.get(place, 0) - tally.matched)
             places[place] = tally + Tally(already_clean=clean)
         return Erased(places)
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Restores nothing, and says so: see the module."""
+        if await vault.receipt(_pre_image(part)) is None:
+            return Restored()
+        what = "keys are not put back: caches rebuild by themselves, and a session is never resurrected"
+        return Restored(notes=[Finding(PLACE, what, "These people log in again.")])
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
+        """Has nothing to purge: an unlinked key is gone."""
+        del part, vault
+        return Purged()
 
     async def _find(self, part: Slice) -> AsyncIterator[tuple[str, Sequence[bytes]]]:
         """Yields places with chunks of their keys: exact names first, then one scan for all patterns."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from activities.contract import Contributor, Heartbeat, Slice, Tally
+from activities.contract import Contributor, Heartbeat, Recovery, Slice, Tally
 from activities.errors import CriticalError, TransientError
 from activities.masking import is_mask
 from activities.stores.clickhouse.catalogue import ClickHouseMap
@@ -275,6 +275,85 @@ async def test_too_many_unfinished_mutations_forbid_the_start(
     await database.run("SYSTEM START MERGES metrics")
 
 
+async def test_a_rollback_puts_back_exactly_what_was_there(database: Database, both: Slice, vault: BatchVault) -> None:
+    await database.fill()
+    before = await database.rows()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.insert([(9, "aNN@x.io", "w-12", "Annie", 90)])
+    await store.erase(both, vault)
+    await database.insert([(10, "new@x.io", "w-77", "New", 91)])
+
+    restored = await store.restore(both, vault)
+
+    assert await database.rows() == before | {
+        9: ("aNN@x.io", "0", "w-12", "Annie", 90),
+        10: ("new@x.io", "0", "w-77", "New", 91),
+    }
+    assert restored.places == {"metrics": Recovery(found=5, restored=5)}
+    assert restored.warnings == []
+    assert len(await database.mutations()) == 2, "one there, one back"
+    assert (await store.restore(both, vault)).places == {"metrics": Recovery(found=4, intact=4)}
+    assert await database.tables() == ["metrics"]
+
+
+async def test_a_rollback_in_the_middle_of_the_mutation_stops_it_and_undoes_its_parts(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    before = await database.rows()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.run("SYSTEM STOP MERGES metrics")
+    cut = asyncio.create_task(store.erase(both, vault))
+    await database.mutation_starts()
+    cut.cancel()
+    await asyncio.gather(cut, return_exceptions=True)
+    restored = await store.restore(both, vault)
+    await database.run("SYSTEM START MERGES metrics")
+    await asyncio.sleep(0.5)
+
+    assert restored.places == {"metrics": Recovery(found=4, intact=4)}
+    assert await database.rows() == before
+    assert await database.tables() == ["metrics"]
+
+
+async def test_a_rollback_without_a_back_up_does_nothing(database: Database, both: Slice, vault: BatchVault) -> None:
+    await database.fill()
+    assert (await database.store().restore(both, vault)).places == {}
+    assert await database.mutations() == []
+
+
+async def test_a_rollback_keeps_what_was_written_over_a_mask_since(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    before = await database.rows()
+    store = database.store()
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    await database.run("ALTER TABLE metrics UPDATE name = 'Renamed' WHERE n = 1 SETTINGS mutations_sync = 1")
+    await store.restore(both, vault)
+    assert await database.rows() == before | {1: (*before[1][:3], "Renamed", before[1][4])}
+
+
+async def test_a_purge_removes_the_staging_tables_that_a_cut_run_left(
+    database: Database, both: Slice, vault: BatchVault
+) -> None:
+    await database.fill()
+    store = database.store()
+    await store.back_up(both, vault)
+    await database.run("SYSTEM STOP MERGES metrics")
+    cut = asyncio.create_task(store.erase(both, vault))
+    await database.mutation_starts()
+    cut.cancel()
+    await asyncio.gather(cut, return_exceptions=True)
+    await database.run("SYSTEM START MERGES metrics")
+    assert len(await database.tables()) == 3
+    assert (await store.purge(both, vault)).places == {"staging tables": 2}
+    assert await database.tables() == ["metrics"]
+
+
 async def test_nothing_is_erased_without_a_back_up(database: Database, both: Slice, vault: BatchVault) -> None:
     await database.fill()
     before = await database.rows()
@@ -404,3 +483,9 @@ async def test_ten_thousand_identities_travel_apart_from_the_query(
         "countIf(email = concat('user', toString(n), '@x.io')) AS kept FROM metrics"
     )
     assert row == {"masked": 10_000, "distinct": 20_000, "kept": 10_000}
+    assert (await store.restore(crowd, vault)).places == {"metrics": Recovery(10_000, 10_000)}
+    (row,) = await database.client.fetch(
+        "SELECT countIf(email = concat('user', toString(n), '@x.io') AND worker_id = concat('w', toString(n)) "
+        "AND name = 'Some Body') AS same FROM metrics"
+    )
+    assert row == {"same": 20_000}

@@ -167,6 +167,20 @@ async def test_a_session_opened_after_the_back_up_goes_as_well(keys: Keys, both:
     assert set(await keys.there()) == set(OTHERS)
 
 
+async def test_a_rollback_resurrects_nothing_and_says_so(keys: Keys, both: Slice, vault: BatchVault) -> None:
+    await keys.fill()
+    store = keys.store()
+    assert (await store.restore(both, vault)).notes == [], "nothing was erased"
+    await store.back_up(both, vault)
+    await store.erase(both, vault)
+    restored = await store.restore(both, vault)
+    assert set(await keys.there()) == set(OTHERS)
+    assert restored.warnings == []
+    (note,) = restored.notes
+    assert "never resurrected" in note.what
+    assert (await store.purge(both, vault)).places == {}
+
+
 async def test_every_kind_of_value_is_unlinked(keys: Keys, both: Slice, vault: BatchVault) -> None:
     client, prefix = keys.client, keys.prefix
     await client.hset(f"{prefix}session:12:hash", "a", "1")

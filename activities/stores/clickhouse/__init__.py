@@ -2,7 +2,9 @@
 
 connection   settings, client, errors
 catalogue    which tables a pattern names, which of them can be mutated, and what forbids it
-masking      the SQL that finds and masks the rows of one table
+masking      the SQL that finds, masks and unmasks the rows of one table
+mutations    starts one, waits for exactly that one, kills what cannot finish
+staging      the batch's own tables
 store        the verbs
 """
 

@@ -13,6 +13,7 @@ from activities.contract import Finding
 from activities.masking import Strategy
 from activities.rules import Field, FieldRule
 from activities.stores.clickhouse.connection import Client
+from activities.stores.clickhouse.staging import PREFIX
 
 TABLES = """
     SELECT name, engine, create_table_query AS created, dependencies_table AS readers, toString(uuid) AS uuid
@@ -33,9 +34,6 @@ IMMUTABLE = ("Log", "TinyLog", "StripeLog", "File", "URL", "S3", "HDFS", "Join",
 
 _TARGET = re.compile(r"^CREATE MATERIALIZED VIEW .*? TO (?:`?[^`. ]+`?\.)?(`(?:[^`\\]|\\.)+`|[^\s(]+)", re.DOTALL)
 _TEXT = re.compile(r"(LowCardinality\()?(Nullable\()?String\)*")
-
-STAGING = "erasure_"
-"""What the tool's own tables begin with."""
 
 
 class ClickHouseMap(RootModel[dict[str, dict[str, Field]]]):
@@ -91,7 +89,7 @@ async def read(client: Client, data_map: ClickHouseMap) -> Catalogue:
         columns.setdefault(row["table"], {})[row["name"]] = row
     found = Catalogue({}, [], [])
     for pattern, rules in data_map.root.items():
-        named = [name for name in tables if fnmatchcase(name, pattern) and not name.startswith(STAGING)]
+        named = [name for name in tables if fnmatchcase(name, pattern) and not name.startswith(PREFIX)]
         if not named:
             found.warnings.append(Finding(pattern, "names no table", "Check the pattern in the data map."))
         for name in sorted(_targets(tables, named, found)):

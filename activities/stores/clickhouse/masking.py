@@ -71,10 +71,42 @@ def mutation(table: Table, identities: str, masks: str) -> str:
         masks: The staging table of values and masks, quoted.
     """
     source = STAGED.replace("{identities}", identities)
-    lookup = f"(SELECT groupArray(value) FROM {masks}), (SELECT groupArray(mask) FROM {masks})"
+    lookup = f"{_column_of_pairs(masks, 1)}, {_column_of_pairs(masks, 2)}"
     updates = [
         f"{quote(column)} = if({column_condition(table, column, source)}, "
         f"transform({_text(column)}, {lookup}, {_text(column)}), {quote(column)})"
         for column in table.rules
     ]
     return f"ALTER TABLE {quote(table.name)} UPDATE {', '.join(updates)} WHERE {row_condition(table, source)}"
+
+
+def count_masked(table: Table) -> str:
+    """How many rows hold one of the masks that come along with the query."""
+    sent = SENT.replace("{kind}", "mask")
+    return f"SELECT count() FROM {quote(table.name)} WHERE {_any_in(table, sent)}"
+
+
+def reverse(table: Table, masks: str) -> str:
+    """The one mutation that turns every mask of the batch back into its value.
+
+    Args:
+        table: The table.
+        masks: The staging table of values and masks, quoted.
+    """
+    source = f"(SELECT mask FROM {masks})"
+    lookup = f"{_column_of_pairs(masks, 2)}, {_column_of_pairs(masks, 1)}"
+    updates = [
+        f"{quote(column)} = if({_text(column)} IN {source}, "
+        f"transform({_text(column)}, {lookup}, {_text(column)}), {quote(column)})"
+        for column in table.rules
+    ]
+    return f"ALTER TABLE {quote(table.name)} UPDATE {', '.join(updates)} WHERE {_any_in(table, source)}"
+
+
+def _any_in(table: Table, source: str) -> str:
+    return " OR ".join(f"{_text(column)} IN {source}" for column in table.rules)
+
+
+def _column_of_pairs(masks: str, number: int) -> str:
+    """Values (1) or masks (2) as an array; sorted as pairs, since two queries may read the rows in two orders."""
+    return f"(SELECT arrayMap(pair -> pair.{number}, arraySort(groupUniqArray((value, mask)))) FROM {masks})"

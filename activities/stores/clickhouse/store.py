@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from activities.contract import BackUp, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
-from activities.errors import CriticalError, TransientError, translated
+from activities.contract import (
+    BackUp,
+    Erased,
+    Finding,
+    Health,
+    Heartbeat,
+    Impact,
+    Purged,
+    Recovery,
+    Restored,
+    Slice,
+    Tally,
+)
+from activities.errors import CriticalError, translated
 from activities.identities import IdentityKind, IdentitySet
 from activities.masking import is_mask
 from activities.stores.clickhouse import catalogue, masking
-from activities.stores.clickhouse.catalogue import STAGING, ClickHouseMap, Table
-from activities.stores.clickhouse.connection import PLACE, Client, error_code, quote, text_of, translate
+from activities.stores.clickhouse.catalogue import ClickHouseMap, Table
+from activities.stores.clickhouse.connection import PLACE, Client, text_of, translate
+from activities.stores.clickhouse.mutations import MAX_PENDING, Mutations, pending
+from activities.stores.clickhouse.staging import Staging
 from activities.vault import BatchVault
 
 PASSES = 5
 """How often rows that arrived during a mutation are taken up again."""
 
-MAX_PENDING = 20
-"""Unfinished mutations of a table beyond which no further one is started."""
-
-FAILED_POLLS = 10
-"""A mutation that says for so many polls that it fails is killed: it would block all later ones of its table."""
-
-STAGE_IDENTITIES = (
-    "CREATE TABLE IF NOT EXISTS {table} (kind String, value String) ENGINE = MergeTree ORDER BY (kind, value)"
-)
-STAGE_MASKS = "CREATE TABLE IF NOT EXISTS {table} (value String, mask String) ENGINE = MergeTree ORDER BY value"
-
-MUTATIONS = """
-    SELECT mutation_id AS id, command, is_done AS done, parts_to_do AS parts, latest_fail_reason AS reason
-    FROM system.mutations WHERE database = {database} AND table = {table}
+OUTDATED = """
+    SELECT table, count() AS parts FROM system.parts
+    WHERE database = {database} AND NOT active GROUP BY table
 """
-
-
-KILL = "KILL MUTATION WHERE database = {database} AND table = {table} AND mutation_id = {mutation}"
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,8 @@ class ClickHouseStore:
             version = (await self._client.fetch("SELECT version() AS version"))[0]["version"]
             found = await catalogue.read(self._client, self._data_map)
             for table in found.tables.values():
-                pending = sum(not row["done"] for row in await self._mutations(table))
-                if pending > MAX_PENDING:
-                    what = f"has {pending} unfinished mutations"
+                if (unfinished := await pending(self._client, table.name)) > MAX_PENDING:
+                    what = f"has {unfinished} unfinished mutations"
                     found.problems.append(Finding(table.name, what, "Wait for them, or kill what cannot finish."))
         return Health(str(version), sorted(found.tables), found.problems, found.warnings)
 
@@ -113,7 +110,7 @@ class ClickHouseStore:
             people = await People.of(part)
             tables = (await catalogue.read(self._client, self._data_map)).tables
             staging = Staging(self._client, part.batch_id)
-            await staging.identities(people)
+            await staging.identities(people.identities)
             erased = Erased()
             for table in tables.values():
                 tally = await self._mask(table, people, staging, known, part, vault)
@@ -129,9 +126,8 @@ class ClickHouseStore:
         self, table: Table, people: People, staging: Staging, known: set[str], part: Slice, vault: BatchVault
     ) -> Tally:
         """Mutates a table until no row of it holds an identity, or the passes are used up."""
-        for unfinished in [row for row in await self._mutations(table) if staging.owns(row["command"])]:
-            if not unfinished["done"]:
-                await self._finish(table, unfinished["id"])
+        mutations = Mutations(self._client, table.name, staging, self._heartbeat)
+        await mutations.finish_own()
         changed = 0
         for _ in range(PASSES):
             rows = await self._count(table, people)
@@ -144,12 +140,88 @@ class ClickHouseStore:
                         await recording.add(table.name, record, count=0)
                 known |= {_key(table.name, record) for record in later}
             await staging.masks([(record["value"], record["mask"]) for record in values])
-            await self._finish(table, await self._start(table, staging))
+            await mutations.run(masking.mutation(table, staging.identities_table, staging.masks_table))
             left = await self._count(table, people)
             changed += max(0, rows - left)
             self._heartbeat(table.name, changed)
         left = await self._count(table, people)
         return Tally(matched=changed + left, changed=changed, conflicted=left)
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Turns every mask of the batch back into its value: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            receipt = await vault.receipt(_pre_image(part))
+            if receipt is None:
+                return Restored()
+            pairs = await self._reverse_mapping(part, vault)
+            masks = [("mask", mask) for _, mask in pairs]
+            tables = (await catalogue.read(self._client, self._data_map)).tables
+            staging = Staging(self._client, part.batch_id)
+            restored = Restored()
+            for name, rows in receipt.places.items():
+                if name not in tables:
+                    restored.places[name] = Recovery(rows, conflicted=rows)
+                    restored.warnings.append(Finding(name, "is not there any more", "Its rows cannot be put back."))
+                    continue
+                recovery = await self._unmask(tables[name], rows, pairs, masks, staging)
+                restored.places[name] = recovery
+                if recovery.conflicted:
+                    what = f"{recovery.conflicted:,} rows still hold a mask of this batch"
+                    restored.warnings.append(Finding(name, what, "Stop what writes them, then roll back again."))
+            await staging.drop()
+        return restored
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
+        """Drops the batch's staging tables; says where old parts still lie: see `activities.contract.Store`."""
+        del vault  # the vault's own share of a batch is shredded with its key
+        with translated(PLACE, translate):
+            dropped = await Staging(self._client, part.batch_id).drop()
+            tables = (await catalogue.read(self._client, self._data_map)).tables
+            outdated = await self._client.fetch(OUTDATED, database=self._client.database)
+        remedy = "ClickHouse removes them by itself after old_parts_lifetime, eight minutes unless set otherwise."
+        return Purged(
+            {"staging tables": dropped},
+            [
+                Finding(row["table"], f"{row['parts']:,} outdated parts may still hold plain values", remedy)
+                for row in outdated
+                if row["table"] in tables
+            ],
+        )
+
+    async def _reverse_mapping(self, part: Slice, vault: BatchVault) -> list[tuple[str, str]]:
+        """Every value that was or may have been masked, with its mask."""
+        names = [_pre_image(part), *await vault.names(f"{_pre_image(part)}/later/")]
+        pairs = {
+            (record["value"], record["mask"])
+            for name in names
+            async for _, record in vault.records(name)
+            if "mask" in record
+        }
+        return sorted(pairs)
+
+    async def _unmask(
+        self,
+        table: Table,
+        rows: int,
+        pairs: Sequence[tuple[str, str]],
+        masks: Sequence[tuple[str, str]],
+        staging: Staging,
+    ) -> Recovery:
+        """Mutates a table back until no row of it holds a mask of the batch."""
+        mutations = Mutations(self._client, table.name, staging, self._heartbeat)
+        await mutations.kill_own()
+        statement = masking.count_masked(table)
+        at_first = left = int((await self._client.select(statement, masks))[0][0])
+        for _ in range(PASSES):
+            if not left:
+                break
+            await staging.masks(pairs)
+            await mutations.run(masking.reverse(table, staging.masks_table))
+            left = int((await self._client.select(statement, masks))[0][0])
+            self._heartbeat(table.name, at_first - left)
+        restored = max(0, at_first - left)
+        found = max(rows, restored + left)
+        return Recovery(found, restored, found - restored - left, left)
 
     async def _count(self, table: Table, people: People) -> int:
         ((rows,),) = await self._client.select(masking.count(table), people.identities)
@@ -164,78 +236,6 @@ class ClickHouseStore:
                 if not is_mask(text := text_of(value)):
                     found.append({"column": column, "value": text, "mask": vault.masker.token(text)})
         return found
-
-    async def _start(self, table: Table, staging: Staging) -> str:
-        """Starts the table's mutation; answers with its id."""
-        earlier = await self._mutations(table)
-        pending = sum(not row["done"] for row in earlier)
-        if pending > MAX_PENDING:
-            remedy = "It is tried again; kill the mutations that cannot finish."
-            raise TransientError(table.name, f"{pending} unfinished mutations wait already", remedy)
-        await self._client.execute(masking.mutation(table, staging.identities_table, staging.masks_table))
-        ids = {row["id"] for row in earlier}
-        (mutation,) = [
-            row["id"] for row in await self._mutations(table) if row["id"] not in ids and staging.owns(row["command"])
-        ]
-        return str(mutation)
-
-    async def _finish(self, table: Table, mutation: str) -> None:
-        """Waits for a mutation; kills it where it keeps failing."""
-        pause, failed = 0.02, 0
-        while True:
-            (row,) = [row for row in await self._mutations(table) if row["id"] == mutation]
-            if row["done"]:
-                return
-            self._heartbeat(f"{table.name}, parts to mutate", int(row["parts"]))
-            failed = failed + 1 if row["reason"] else 0
-            if failed >= FAILED_POLLS:
-                where = {"database": self._client.database, "table": table.name, "mutation": mutation}
-                await self._client.fetch(KILL, **where)
-                what = f"its mutation fails with code {error_code(row['reason'])} and was killed"
-                remedy = "Look into ClickHouse's log. Some parts may be masked already; submit again to go on."
-                raise CriticalError(table.name, what, remedy)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 1)
-
-    async def _mutations(self, table: Table) -> list[dict[str, Any]]:
-        return await self._client.fetch(MUTATIONS, database=self._client.database, table=table.name)
-
-
-class Staging:
-    """The batch's own tables in ClickHouse, there for as long as a mutation may need them.
-
-    Args:
-        client: The client.
-        batch_id: The batch.
-    """
-
-    def __init__(self, client: Client, batch_id: str) -> None:
-        self._client = client
-        name = STAGING + re.sub(r"\W", "_", batch_id)
-        self.identities_table = f"{quote(client.database)}.{quote(f'{name}_identities')}"
-        self.masks_table = f"{quote(client.database)}.{quote(f'{name}_masks')}"
-        self._name = name
-
-    def owns(self, command: object) -> bool:
-        """Whether a mutation is of this batch."""
-        return f"{self._name}_identities" in str(command)
-
-    async def identities(self, people: People) -> None:
-        """Fills the table of identities, unless an earlier attempt did."""
-        await self._client.execute(STAGE_IDENTITIES.replace("{table}", self.identities_table))
-        await self._client.execute(STAGE_MASKS.replace("{table}", self.masks_table))
-        rows = await self._client.fetch(f"SELECT count() AS rows FROM {self.identities_table}")
-        if rows[0]["rows"] < len(people.identities):
-            await self._client.insert(self.identities_table, ("kind", "value"), people.identities)
-
-    async def masks(self, masks: list[tuple[str, str]]) -> None:
-        """Adds values and their masks; one that is there already changes nothing."""
-        await self._client.insert(self.masks_table, ("value", "mask"), masks)
-
-    async def drop(self) -> None:
-        """Removes the tables: no mutation needs them any more."""
-        for table in (self.identities_table, self.masks_table):
-            await self._client.execute(f"DROP TABLE IF EXISTS {table} SYNC")
 
 
 def _key(table: str, record: dict[str, str]) -> str:
