@@ -15,7 +15,8 @@ CONSTANT = "DELETED_USER"
 TOKEN_LENGTH = len(CONSTANT) + 1 + 26
 """Length of a token, in characters: a column that takes tokens has to be this wide."""
 
-_TOKEN = re.compile(rf"{CONSTANT}-[a-z2-7]{{26}}")
+TOKEN = re.compile(rf"{CONSTANT}-[a-z2-7]{{26}}")
+"""What a token looks like."""
 
 
 class Strategy(StrEnum):
@@ -73,7 +74,7 @@ class Masker:
 
 def is_mask(value: str) -> bool:
     """Whether a value is a mask already, and so must not be masked again."""
-    return value == CONSTANT or _TOKEN.fullmatch(value) is not None
+    return value == CONSTANT or TOKEN.fullmatch(value) is not None
 
 
 class IdentityFinder:

@@ -12,8 +12,12 @@ from pydantic import SecretStr
 
 from activities.contract import Contributor, Heartbeat, Slice
 from activities.settings import S3Settings, VaultSettings
+from activities.stores import elasticsearch, postgres
+from activities.stores.elasticsearch.connection import ElasticsearchSettings
 from activities.vault import BatchVault, Vault
 from tests.bench import HasEnv
+from tests.stores.elasticsearch_cluster import ANN, Cluster
+from tests.stores.postgres_schema import Database, settings_of
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,33 @@ async def vault(stack: HasEnv) -> AsyncIterator[BatchVault]:
     settings = VaultSettings(bucket=stack.env["ERASURE_VAULT__BUCKET"], key=key)
     async with Vault.connect(settings, s3_settings(stack)) as opened:
         yield await opened.create(f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+async def cluster(stack: HasEnv, heartbeat: Heartbeat) -> AsyncIterator[Cluster]:
+    async with elasticsearch.connection.connect(
+        ElasticsearchSettings(url=stack.env["ERASURE_ELASTICSEARCH__URL"])
+    ) as client:
+        cluster = Cluster(client, heartbeat)
+        yield cluster
+        await cluster.drop()
+
+
+@pytest.fixture
+def ann(slice_of: Callable[..., Slice]) -> Slice:
+    return slice_of(ANN)
+
+
+@pytest.fixture
+async def db(stack: HasEnv, heartbeat: Heartbeat) -> AsyncIterator[Database]:
+    async with postgres.connect(settings_of(stack)) as pool:
+        database = Database(pool, f"t_{secrets.token_hex(6)}", heartbeat)
+        await pool.execute(f"CREATE SCHEMA {database.schema}")
+        yield database
+        await pool.execute(f"DROP SCHEMA {database.schema} CASCADE")
+
+
+@pytest.fixture
+async def filled(db: Database) -> Database:
+    await db.fill()
+    return db

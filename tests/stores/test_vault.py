@@ -181,3 +181,91 @@ async def test_an_unreachable_server_is_transient() -> None:
     async with Vault.connect(settings, platform) as opened:
         with pytest.raises(TransientError, match="cannot reach S3"):
             await opened.probe()
+
+
+@pytest.fixture
+async def whole(stack: HasEnv, bucket: str) -> AsyncIterator[Vault]:
+    """A vault under a master key of its own, in the real bucket."""
+    settings = VaultSettings(bucket=bucket, key=SecretStr(base64.b64encode(secrets.token_bytes(32)).decode()))
+    async with Vault.connect(settings, s3_settings(stack)) as opened:
+        yield opened
+
+
+async def test_a_back_up_is_verified_with_all_that_lies_below_it(vault: BatchVault) -> None:
+    async with vault.recording("pre-image/s3/000000") as recording:
+        await recording.add("place", {"value": SECRET})
+    await write(vault, "pre-image/s3/000000/body/x", "body")
+    assert recording.receipt is not None
+    await vault.verify("pre-image/s3/000000", recording.receipt.digest)
+    with pytest.raises(VaultTamperedError):
+        await vault.verify("pre-image/s3/000000", "0" * 64)
+    with pytest.raises(VaultMissingError):
+        await vault.verify("pre-image/s3/000001", recording.receipt.digest)
+
+
+@pytest.mark.parametrize("below", ["pre-image/s3/000000/", "pre-image/s3/000000/body/x/"])
+async def test_verifying_finds_a_part_that_is_gone(s3: S3Client, bucket: str, vault: BatchVault, below: str) -> None:
+    async with vault.recording("pre-image/s3/000000") as recording:
+        await recording.add("place", {"value": SECRET})
+    await write(vault, "pre-image/s3/000000/body/x", "body")
+    root = f"batches/{vault.batch_id}/{below}"
+    (part,) = [
+        key
+        for key in await keys(s3, bucket, vault)
+        if key.startswith(root) and "/" not in key.removeprefix(root) and not key.endswith("index")
+    ]
+    await s3.delete_object(Bucket=bucket, Key=part)
+    assert recording.receipt is not None
+    with pytest.raises(VaultMissingError):
+        await vault.verify("pre-image/s3/000000", recording.receipt.digest)
+
+
+async def test_after_shredding_no_version_is_left_and_even_a_copy_of_the_bucket_cannot_be_opened(
+    s3: S3Client, bucket: str, whole: Vault
+) -> None:
+    batch = await whole.create(f"test-{secrets.token_hex(6)}")
+    for number in range(3):
+        await write(batch, f"pre-image/{number}", SECRET)
+    archive = whole.archive(batch.batch_id)
+    await write(archive, "report/000000", "counts")
+    copies = {
+        key: await (await s3.get_object(Bucket=bucket, Key=key))["Body"].read()
+        for key in await keys(s3, bucket, batch)
+        if not key.endswith("/key")
+    }
+    assert len(copies) == 6
+
+    assert await whole.shred(batch.batch_id) == 7
+
+    versions = await s3.list_object_versions(Bucket=bucket, Prefix=f"batches/{batch.batch_id}/")
+    assert not versions.get("Versions")
+    assert not versions.get("DeleteMarkers")
+    with pytest.raises(VaultMissingError):
+        await whole.open(batch.batch_id)
+    # somebody kept a copy of every sealed object, and the master key: a new key of the same batch opens none
+    for key, body in copies.items():
+        await s3.put_object(Bucket=bucket, Key=key, Body=body)
+    again = await whole.create(batch.batch_id)
+    for number in range(3):
+        with pytest.raises(VaultTamperedError):
+            await read(again, f"pre-image/{number}")
+    assert await read(whole.archive(batch.batch_id), "report/000000") == ["counts"], "reports outlive the key"
+    await whole.shred(batch.batch_id)
+    assert await whole.shred(batch.batch_id) == 0, "a second time finds nothing"
+
+
+async def test_a_key_that_cannot_be_destroyed_is_no_success(stack: HasEnv) -> None:
+    name = f"vault-{secrets.token_hex(6)}"
+    settings = VaultSettings(bucket=name, key=SecretStr(base64.b64encode(secrets.token_bytes(32)).decode()))
+    async with s3_client(s3_settings(stack)) as s3, Vault.connect(settings, s3_settings(stack)) as vaults:
+        await s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        batch = await vaults.create("locked")
+        await s3.put_object_legal_hold(Bucket=name, Key="batches/locked/key", LegalHold={"Status": "ON"})
+        with pytest.raises(CriticalError, match="1 versions cannot be deleted"):
+            await vaults.shred("locked")
+        key = (await s3.list_object_versions(Bucket=name, Prefix="batches/locked/key"))["Versions"][0]["VersionId"]
+        await s3.put_object_legal_hold(
+            Bucket=name, Key="batches/locked/key", VersionId=key, LegalHold={"Status": "OFF"}
+        )
+        assert await vaults.shred("locked") == 1
+        assert batch.batch_id == "locked"

@@ -6,6 +6,10 @@ catalogue    which indices a pattern names, how they map a field, and what forbi
 search       the query that finds every document that may have to change
 reading      pages of the documents that have to change
 writing      guarded bulk requests
+pre_images   what the vault holds of a slice
+unmasking    what a rollback makes of one document: pure, knows no server
+restoring    pages of pre-images, put back under the same guard
+purging      has old versions merged away
 store        the verbs
 """
 

@@ -130,8 +130,8 @@ class Index:
         """Whether it can be searched."""
         return self.status == "open" and str(self.settings.get("blocks", {}).get("read")) != "true"
 
-    def problems(self) -> Iterator[Finding]:
-        """What forbids to erase in it."""
+    def obstacles(self) -> Iterator[Finding]:
+        """What forbids to write in it now."""
         if self.status != "open":
             yield Finding(self.name, "the index is closed", "Open it, or delete it if it is not needed.")
             return
@@ -144,6 +144,12 @@ class Index:
                 f"the index is blocked by {', '.join(f'index.blocks.{block}' for block in found)}",
                 "Lift the block for the time of the erasure.",
             )
+
+    def problems(self) -> Iterator[Finding]:
+        """What forbids to erase in it."""
+        yield from self.obstacles()
+        if self.status != "open":
+            return
         stored = self.mapping.get("_source", {})
         if stored.get("enabled") is False or stored.get("includes") or stored.get("excludes"):
             yield Finding(

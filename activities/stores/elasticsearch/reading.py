@@ -46,9 +46,7 @@ class Reader:
         self._masker = masker
         self._heartbeat = heartbeat
         self._search = Search(client, people, heartbeat)
-        # from 9.2 on, vectors are left out of _source unless asked for: written back without, they would be lost
-        major, minor = (int(part) for part in version.split(".")[:2])
-        self._source: Any = {"exclude_vectors": False} if (major, minor) >= (9, 2) else True
+        self._source: Any = {"exclude_vectors": False} if leaves_vectors_out(version) else True
 
     async def matches(self, index: Index, ids: Collection[str] = ()) -> AsyncGenerator[list[Match]]:
         """Yields pages of the documents that have to change, each page as it was at one point in time.
@@ -106,6 +104,12 @@ class Reader:
             track_total_hits=False,
             allow_partial_search_results=False,
         )
+
+
+def leaves_vectors_out(version: str) -> bool:
+    """Whether vectors are left out of ``_source`` unless asked for: written back without, they would be lost."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return (major, minor) >= (9, 2)
 
 
 def _next_size(hits: Sequence[Hit]) -> int:

@@ -6,20 +6,34 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from activities.contract import BackUp, Contributor, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
+from activities.contract import (
+    BackUp,
+    Contributor,
+    Erased,
+    Finding,
+    Health,
+    Heartbeat,
+    Impact,
+    Purged,
+    Restored,
+    Slice,
+    Tally,
+)
 from activities.errors import CriticalError, TransientError, translated
 from activities.identities import IdentitySet
 from activities.masking import Masker
 from activities.stores.elasticsearch.catalogue import Index, merge, resolve
 from activities.stores.elasticsearch.connection import PLACE, translate
 from activities.stores.elasticsearch.documents import ElasticsearchMap, Rules
+from activities.stores.elasticsearch.pre_images import PreImages, later_names, pre_image_name
+from activities.stores.elasticsearch.purging import expunge
 from activities.stores.elasticsearch.reading import Reader
+from activities.stores.elasticsearch.restoring import Restoration
 from activities.stores.elasticsearch.search import How, approaches, trial
-from activities.stores.elasticsearch.writing import Key, Match, fingerprint, rehearse, write
+from activities.stores.elasticsearch.writing import Key, Match, rehearse, write
 from activities.vault import BatchVault
 
 ROUNDS = 5
@@ -68,9 +82,12 @@ class ElasticsearchStore:
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Puts the documents that hold an identity of the slice into the vault."""
         with translated(PLACE, translate):
-            if (receipt := await vault.receipt(_name(part))) is not None:
+            if (receipt := await vault.receipt(pre_image_name(part))) is not None:
                 return receipt.back_up
-            async with vault.recording(_name(part)) as recording, aclosing(self._found(part, vault.masker)) as found:
+            async with (
+                vault.recording(pre_image_name(part)) as recording,
+                aclosing(self._found(part, vault.masker)) as found,
+            ):
                 async for index, page in found:
                     for match in page:
                         await recording.add(index, match.pre_image)
@@ -80,7 +97,7 @@ class ElasticsearchStore:
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Masks the slice's documents; first puts into the vault what its back-up lacks."""
         with translated(PLACE, translate):
-            pre_images = await PreImages.open(vault, _name(part))
+            pre_images = await PreImages.open(vault, pre_image_name(part))
             reader = await self._reader(part, vault.masker)
             places = {place: Tally(already_clean=backed_up) for place, backed_up in pre_images.places.items()}
             warnings: list[Finding] = []
@@ -98,6 +115,35 @@ class ElasticsearchStore:
                         )
                     )
             return Erased(dict(sorted(places.items())), warnings)
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Puts back what was masked of the slice; of what somebody else wrote since, only our masks go."""
+        with translated(PLACE, translate):
+            if await vault.receipt(pre_image_name(part)) is None:
+                return Restored()
+            indices = await self._touched(part, vault)
+            for index in indices.values():
+                _refuse(index, index.obstacles())
+            people, version = await self._people(part), await self._version()
+            restoration = Restoration(self._client, indices, people, vault, self._heartbeat, version)
+            return await restoration.run(pre_image_name(part))
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
+        """Has the slice's indices merge away the versions that were replaced."""
+        with translated(PLACE, translate):
+            indices = await self._touched(part, vault)
+            for index in indices.values():
+                _refuse(index, index.obstacles())
+            return await expunge(self._client, list(indices), self._heartbeat)
+
+    async def _touched(self, part: Slice, vault: BatchVault) -> dict[str, Index]:
+        """Those of the slice's indices that are still there, by name."""
+        name = pre_image_name(part)
+        receipts = [await vault.receipt(kept) for kept in (name, *await later_names(vault, name))]
+        places = {place for receipt in receipts if receipt is not None for place in receipt.places}
+        return {
+            index.name: index for index in merge(await resolve(self._client, self._data_map)) if index.name in places
+        }
 
     async def _erase(self, index: Index, reader: Reader, pre_images: PreImages) -> Tally:
         """Erases in one index; what somebody else wrote meanwhile is read, backed up, masked and written anew."""
@@ -133,10 +179,13 @@ class ElasticsearchStore:
                     yield index.name, page
 
     async def _reader(self, part: Slice, masker: Masker) -> Reader:
+        return Reader(self._client, await self._people(part), masker, self._heartbeat, await self._version())
+
+    async def _people(self, part: Slice) -> IdentitySet:
         people: list[Contributor] = []
         async for page in part.pages():
             people += page
-        return Reader(self._client, IdentitySet(people), masker, self._heartbeat, await self._version())
+        return IdentitySet(people)
 
     async def _version(self) -> str:
         return str((await self._client.info())["version"]["number"])
@@ -145,10 +194,7 @@ class ElasticsearchStore:
         """The indices of the data map, once nothing forbids to erase in any of them."""
         found = merge(await resolve(self._client, self._data_map))
         for index in found:
-            for problem in index.problems():
-                # a node that restarts brings its shards back by itself
-                kind = TransientError if index.health == "red" else CriticalError
-                raise kind(problem.place, problem.what, problem.remedy)
+            _refuse(index, index.problems())
         return found
 
     async def _try(self, index: Index) -> list[Finding]:
@@ -161,52 +207,11 @@ class ElasticsearchStore:
         return [] if refusal is None else [Finding(index.name, refusal.what, refusal.remedy)]
 
 
-@dataclass
-class PreImages:
-    """What the vault holds of a slice, and what it lacks.
-
-    Args:
-        vault: The batch's vault.
-        name: The name of the slice's back-up.
-        places: Documents of the back-up by index.
-        kept: Fingerprints of every pre-image in the vault: 16 bytes each.
-    """
-
-    vault: BatchVault
-    name: str
-    places: dict[str, int]
-    kept: set[bytes] = field(default_factory=set)
-
-    @classmethod
-    async def open(cls, vault: BatchVault, name: str) -> PreImages:
-        """Reads what the vault holds.
-
-        Raises:
-            CriticalError: There is no back-up.
-        """
-        receipt = await vault.receipt(name)
-        if receipt is None:
-            raise CriticalError(PLACE, f"the vault has no {name}", "Run the back-up step first; nothing was written.")
-        pre_images = cls(vault, name, receipt.places)
-        for kept in (name, *await vault.names(f"{name}/later/")):
-            async for _, record in vault.records(kept):
-                pre_images.kept.add(fingerprint(record))
-        return pre_images
-
-    async def keep(self, page: Sequence[Match]) -> None:
-        """Puts into the vault which of these documents it lacks, exactly as they are now."""
-        pre_images = {fingerprint(pre_image): pre_image for pre_image in (match.pre_image for match in page)}
-        lacking = pre_images.keys() - self.kept
-        if not lacking:
-            return
-        async with self.vault.recording(f"{self.name}/later/{secrets.token_hex(8)}") as recording:
-            for mark in lacking:
-                await recording.add(pre_images[mark]["index"], pre_images[mark])
-        self.kept |= lacking
-
-
-def _name(part: Slice) -> str:
-    return f"pre-image/{PLACE}/{part.name}"
+def _refuse(index: Index, problems: Iterator[Finding]) -> None:
+    for problem in problems:
+        # a node that restarts brings its shards back by itself
+        kind = TransientError if index.health == "red" else CriticalError
+        raise kind(problem.place, problem.what, problem.remedy)
 
 
 def _missing(pattern: str, rules: Rules, found: Sequence[Index]) -> Iterator[Finding]:

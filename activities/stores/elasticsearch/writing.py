@@ -1,4 +1,4 @@
-"""Documents that were matched, and how their masked form is written: guarded, in bulk, patient with a busy cluster."""
+"""Documents that were read, and how their replacements are written: guarded, in bulk, patient with a busy cluster."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Key = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Match:
-    """A document that holds an identity of the slice.
+    """A document that has to change.
 
     Args:
         hit: As it was found.
-        masked: Its ``_source`` as it shall be.
+        replacement: Its ``_source`` as it shall be.
     """
 
     hit: dict[str, Any]
-    masked: dict[str, Any]
+    replacement: dict[str, Any]
 
     @property
     def key(self) -> Key:
@@ -66,7 +66,7 @@ class Match:
         }
         if (routing := self.hit.get("_routing")) is not None:
             action["routing"] = routing
-        return f"{json.dumps({'index': action})}\n{text_of(self.masked)}"
+        return f"{json.dumps({'index': action})}\n{text_of(self.replacement)}"
 
 
 def fingerprint(pre_image: dict[str, Any]) -> bytes:
@@ -76,7 +76,7 @@ def fingerprint(pre_image: dict[str, Any]) -> bytes:
 
 
 async def write(client: AsyncElasticsearch, index: str, matches: Sequence[Match], heartbeat: Heartbeat) -> list[Match]:
-    """Writes the masked documents of one index.
+    """Writes the documents of one index.
 
     Args:
         client: The client.
@@ -89,7 +89,7 @@ async def write(client: AsyncElasticsearch, index: str, matches: Sequence[Match]
 
     Raises:
         TransientError: The cluster keeps on rejecting writes.
-        CriticalError: A masked document was refused, or the index is blocked.
+        CriticalError: A document was refused, or the index is blocked.
     """
     overtaken: list[Match] = []
     for chunk in _chunks(matches):
@@ -138,7 +138,7 @@ def _refused(index: str, status: int, kind: str) -> ErasureError:
         return TransientError(index, f"a write failed ({status} {kind})", "Wait; it is tried again.")
     return CriticalError(
         index,
-        f"a masked document was refused ({status} {kind})",
+        f"a document was refused ({status} {kind})",
         "Compare the masks of the data map with the index's mapping, and the rights of the erasure's user.",
     )
 

@@ -4,7 +4,9 @@ data_map     what erasure.toml says of it
 connection   the pool, and its errors
 catalogue    tables, columns and foreign keys as they are
 checks       whether the data map fits them
-statements   the SQL
+statements   the SQL of an erasure
+pre_images   where they are in the vault
+restoring    the rollback; restore_statements has its SQL
 store        the verbs
 """
 

@@ -42,6 +42,7 @@ class Column:
         width: The longest text it takes, in characters; None without limit.
         not_null: Whether it refuses null.
         generated: Whether the server computes it.
+        numbered: Whether only the server numbers it: GENERATED ALWAYS AS IDENTITY.
         unique: The unique indices that it is part of.
         checks: The CHECK constraints that look at it.
     """
@@ -52,6 +53,7 @@ class Column:
     width: int | None
     not_null: bool
     generated: bool
+    numbered: bool
     unique: tuple[str, ...]
     checks: tuple[str, ...]
 
@@ -97,6 +99,7 @@ class ForeignKey:
         child_place: That table, for people.
         columns: Its columns.
         parent: Id of the table that is referred to.
+        parent_sql: That table, quoted.
         parent_columns: That table's columns.
         on_delete: ``a`` no action, ``r`` restrict, ``c`` cascade, ``n`` set null, ``d`` set default.
         indexed: Whether an index of the child begins with these columns.
@@ -108,9 +111,27 @@ class ForeignKey:
     child_place: str
     columns: tuple[str, ...]
     parent: int
+    parent_sql: str
     parent_columns: tuple[str, ...]
     on_delete: str
     indexed: bool
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """A unique index.
+
+    Args:
+        table: Id of its table.
+        expressions: What must be unique together: quoted columns, or expressions over them.
+        predicate: Which rows it is about; None for all.
+        nulls_equal: Whether it takes nulls for equal.
+    """
+
+    table: int
+    expressions: tuple[str, ...]
+    predicate: str | None
+    nulls_equal: bool
 
 
 TABLES = """
@@ -134,14 +155,16 @@ TABLES = """
 COLUMNS = """
     WITH RECURSIVE base AS (
         SELECT a.attrelid, a.attnum, a.attname, a.atttypid AS type, a.atttypmod AS modifier, a.attnotnull AS not_null,
-               a.attgenerated <> '' AS generated
+               a.attgenerated <> '' AS generated, a.attidentity = 'a' AS numbered
         FROM pg_attribute a
         WHERE a.attrelid = ANY ($1::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL  -- a domain is what it is made of
-        SELECT b.attrelid, b.attnum, b.attname, t.typbasetype, t.typtypmod, b.not_null OR t.typnotnull, b.generated
+        SELECT b.attrelid, b.attnum, b.attname, t.typbasetype, t.typtypmod, b.not_null OR t.typnotnull, b.generated,
+               b.numbered
         FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
     )
     SELECT b.attrelid::bigint AS oid, b.attname::text AS name, format_type(b.type, -1) AS type, b.not_null, b.generated,
+           b.numbered,
            CASE WHEN t.typname IN ('varchar', 'bpchar') AND b.modifier > 4 THEN b.modifier - 4 END AS width,
            CASE WHEN t.typname IN ('text', 'varchar', 'bpchar', 'citext') THEN 'text'
                 WHEN t.typname IN ('int2', 'int4', 'int8') THEN 'integer'
@@ -163,7 +186,8 @@ COLUMNS = """
 
 FOREIGN_KEYS = """
     SELECT k.conname::text AS name, k.conrelid::bigint AS child, n.nspname::text AS schema,
-           c.relname::text AS child_name, k.confrelid::bigint AS parent, k.confdeltype::text AS on_delete,
+           c.relname::text AS child_name, k.confrelid::bigint AS parent, pn.nspname::text AS parent_schema,
+           p.relname::text AS parent_name, k.confdeltype::text AS on_delete,
            ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS x (attnum, position)
                  JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.attnum ORDER BY x.position) AS columns,
            ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS x (attnum, position)
@@ -174,10 +198,21 @@ FOREIGN_KEYS = """
     FROM pg_constraint k
     JOIN pg_class c ON c.oid = k.conrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class p ON p.oid = k.confrelid
+    JOIN pg_namespace pn ON pn.oid = p.relnamespace
     WHERE k.contype = 'f' AND (k.confrelid = ANY ($1::bigint[]::oid[]) OR k.conrelid = ANY ($1::bigint[]::oid[]))
       AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.confrelid = k.confrelid
                       AND NOT k.conrelid = ANY ($1::bigint[]::oid[]))  -- a partition's copy of its parent's
     ORDER BY n.nspname, c.relname, k.conname
+"""
+
+UNIQUE_INDICES = """
+    SELECT i.indrelid::bigint AS oid, i.indnullsnotdistinct AS nulls_equal,
+           pg_get_expr(i.indpred, i.indrelid) AS predicate,
+           ARRAY(SELECT pg_get_indexdef(i.indexrelid, part, false)
+                 FROM generate_series(1, i.indnkeyatts) AS part ORDER BY part) AS expressions
+    FROM pg_index i WHERE i.indrelid = ANY ($1::bigint[]::oid[]) AND i.indisunique AND i.indislive
+    ORDER BY i.indexrelid
 """
 
 
@@ -202,6 +237,7 @@ async def read_tables(connection: Connection, places: Collection[str]) -> dict[s
             width=row["width"],
             not_null=row["not_null"],
             generated=row["generated"],
+            numbered=row["numbered"],
             unique=tuple(row["unique"]),
             checks=tuple(row["checks"]),
         )
@@ -230,9 +266,23 @@ async def read_foreign_keys(connection: Connection, tables: Collection[Table]) -
             child_place=f"{row['schema']}.{row['child_name']}",
             columns=tuple(row["columns"]),
             parent=row["parent"],
+            parent_sql=f"{quote(row['parent_schema'])}.{quote(row['parent_name'])}",
             parent_columns=tuple(row["parent_columns"]),
             on_delete=row["on_delete"],
             indexed=row["indexed"],
         )
         for row in await connection.fetch(FOREIGN_KEYS, [table.oid for table in tables])
+    ]
+
+
+async def read_unique_indices(connection: Connection, tables: Collection[Table]) -> list[UniqueIndex]:
+    """The unique indices of these tables."""
+    return [
+        UniqueIndex(
+            table=row["oid"],
+            expressions=tuple(row["expressions"]),
+            predicate=row["predicate"],
+            nulls_equal=row["nulls_equal"],
+        )
+        for row in await connection.fetch(UNIQUE_INDICES, [table.oid for table in tables])
     ]

@@ -15,7 +15,19 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from activities.contract import BackUp, Contributor, Erased, Finding, Health, Heartbeat, Impact, Slice, Tally
+from activities.contract import (
+    BackUp,
+    Contributor,
+    Erased,
+    Finding,
+    Health,
+    Heartbeat,
+    Impact,
+    Purged,
+    Restored,
+    Slice,
+    Tally,
+)
 from activities.errors import CriticalError, translated
 from activities.identities import IdentityKind, IdentitySet, normal
 from activities.masking import Masker, is_mask
@@ -23,6 +35,8 @@ from activities.stores.postgres import checks
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
 from activities.stores.postgres.connection import translate
 from activities.stores.postgres.data_map import PostgresMap
+from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of
+from activities.stores.postgres.restoring import put_back
 from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, Target
 from activities.vault import BatchVault
 
@@ -90,7 +104,7 @@ class PostgresStore:
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps every row of the slice as it is in one snapshot."""
-        name = _name(part)
+        name = back_up_name(part)
         if receipt := await vault.receipt(name):
             return receipt.back_up
         with translated("postgres", translate):
@@ -104,7 +118,7 @@ class PostgresStore:
 
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Locks the slice's rows, keeps those that the back-up lacks, masks, and deletes; all of it or nothing."""
-        receipt = await vault.receipt(_name(part))
+        receipt = await vault.receipt(back_up_name(part))
         if receipt is None:
             raise CriticalError("postgres", f"slice {part.name} has no back-up", "Run the back-up first.")
         with translated("postgres", translate):
@@ -126,6 +140,16 @@ class PostgresStore:
                 for place, count in matched.items()
             }
         )
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Puts deleted rows and masked values back in one transaction, but never over what others wrote since."""
+        with translated("postgres", translate):
+            async with self._transaction() as connection:
+                return await put_back(connection, part, vault, self._heartbeat)
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:  # noqa: ARG002 - the same verb in every store
+        """Nothing to remove: staging tables end with their transaction, and dead rows are autovacuum's."""
+        return Purged()
 
     @asynccontextmanager
     async def _transaction(
@@ -174,7 +198,7 @@ class PostgresStore:
         """Stages which rows have a pre-image, and of what content: the back-up's, and those of cut attempts."""
         numbers = {target.place: target.number for target in targets}
         page: list[tuple[Any, ...]] = []
-        for name in (_name(part), *await vault.names(f"{_name(part)}/later/")):
+        for name in await names_of(part, vault):
             async for place, record in vault.records(name):
                 if place in numbers:
                     page.append((numbers[place], record["id"], record["digest"], record["at"]))
@@ -210,7 +234,7 @@ class PostgresStore:
         first = await anext(unknown, None)
         if first is None:
             return
-        async with vault.recording(f"{_name(part)}/later/{token_hex(8)}") as recording:
+        async with vault.recording(f"{later_prefix(part)}{token_hex(8)}") as recording:
             await recording.add(*first)
             async for place, record in unknown:
                 await recording.add(place, record)
@@ -268,10 +292,6 @@ class PostgresStore:
         await connection.execute(target.delete())
         _refuse_leftovers(target, await connection.fetchval(target.count_undeleted()))
         self._heartbeat(target.place, 0)
-
-
-def _name(part: Slice) -> str:
-    return f"pre-image/postgres/{part.name}"
 
 
 def _targets(data_map: PostgresMap, tables: dict[str, Table]) -> list[Target]:
