@@ -111,11 +111,13 @@ class BackUp:
         places: Records by place.
         bytes: Size of the plain pre-images, in bytes.
         digest: SHA-256, hex, over the sealed objects.
+        slice: The slice's name.
     """
 
     places: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     digest: str = ""
+    slice: str = ""
 
     @property
     def records(self) -> int:
@@ -225,6 +227,12 @@ class Store(Protocol):
 
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Masks or deletes the slice's records; first puts into the vault what its back-up lacks."""
+
+    async def restore(self, part: Slice, vault: BatchVault) -> Restored:
+        """Puts back what was erased of the slice, also where its erasure was cut; never overwrites a newer write."""
+
+    async def purge(self, part: Slice, vault: BatchVault) -> Purged:
+        """Removes for ever what the store itself still keeps of the erased records. After this, nothing comes back."""
 
 
 Client = TypeVar("Client")

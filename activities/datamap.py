@@ -7,10 +7,11 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from activities import stores
 from activities.rules import StrictModel
@@ -47,6 +48,33 @@ class IdentityTable(StrictModel):
         return pattern
 
 
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: Any) -> Any:
+    """``"7d"``, ``"24h"``, ``"15m"``, ``"30s"``, or 0."""
+    if value == 0 and not isinstance(value, bool):
+        return timedelta()
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,6})([smhd])", value)):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    raise ValueError('is no duration: write a number and a unit, as in "30s", "15m", "24h" or "7d"')
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class RetryRule(StrictModel):
+    """How long the activities of one store are tried.
+
+    Args:
+        max_attempts: Tries of one activity; the waits between grow to 30 s.
+        give_up_after: All tries of one activity together.
+    """
+
+    max_attempts: Annotated[int, Field(ge=1, le=1_000)]
+    give_up_after: Duration
+
+
 class Policy(StrictModel):
     """How a batch runs.
 
@@ -56,7 +84,13 @@ class Policy(StrictModel):
         slice_size: Contributors a slice.
         concurrency: Slices of one phase at once.
         max_attempts: How often one activity is tried before its phase fails; the waits between grow to 30 s.
+        give_up_after: How long all tries of one activity may take together.
+        retry: The same two for single stores.
         heartbeat_timeout: Seconds after which a worker that is silent counts as dead.
+        approvals: How many others than the submitter have to approve a batch before anything is backed up.
+        on_critical: What becomes of a critical phase that stays failed: it parks, or the batch rolls back at once.
+        park_timeout: How long a parked phase waits for an operator before the batch rolls back by itself.
+        retention: How long a batch can be rolled back after its end; then its back-up is shredded.
     """
 
     order: list[str]
@@ -64,14 +98,21 @@ class Policy(StrictModel):
     slice_size: Annotated[int, Field(ge=1, le=50_000)] = 5_000
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    give_up_after: Duration = timedelta(hours=24)
+    retry: Annotated[dict[str, RetryRule], Field(default_factory=dict)]
+    approvals: Annotated[int, Field(ge=0, le=10)] = 0
+    on_critical: Literal["park", "rollback"] = "park"
+    park_timeout: Duration = timedelta(hours=24)
+    retention: Duration = timedelta(days=7)
     heartbeat_timeout: Annotated[int, Field(ge=1, le=600)] = 20
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         if len(set(self.order)) != len(self.order):
             raise ValueError("order: names a store twice")
-        if strangers := sorted(set(self.critical) - set(self.order)):
-            raise ValueError(f"critical: {', '.join(strangers)} is not in order")
+        for key, names in (("critical", self.critical), ("retry", self.retry)):
+            if strangers := sorted(set(names) - set(self.order)):
+                raise ValueError(f"{key}: {', '.join(strangers)} is not in order")
         return self
 
 

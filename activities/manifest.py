@@ -14,6 +14,7 @@ from activities import submission
 from activities.contract import Contributor, Heartbeat
 from activities.datamap import DataMap, IdentityTable
 from activities.errors import CriticalError, translated
+from activities.holds import Holds
 from activities.messages import Resolved
 from activities.stores.postgres import quote, translate
 from activities.vault import BatchVault
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
 SUMMARY = "manifest/summary"
+
+HELD = "manifest/held"
+"""People who were under a legal hold from the start."""
 
 RESOLVE = """
     SELECT {id}::text AS contributor_id, {emails} AS emails, {worker_ids} AS worker_ids
@@ -43,11 +47,13 @@ class ManifestSlice:
         vault: The batch.
         number: The page, or None for the whole batch.
         slices: How many pages there are.
+        without: Contributors who came under a legal hold since, and are passed over.
     """
 
     vault: BatchVault
     number: int | None
     slices: int
+    without: frozenset[str] = frozenset()
 
     @property
     def batch_id(self) -> str:
@@ -65,16 +71,20 @@ class ManifestSlice:
             yield [
                 Contributor(record["i"], tuple(record["e"]), tuple(record["w"]))
                 async for _, record in self.vault.records(_page(number))
+                if record["i"] not in self.without
             ]
 
 
-async def resolve(vault: BatchVault, pool: Pool[Record], data_map: DataMap, heartbeat: Heartbeat) -> Resolved:
+async def resolve(
+    vault: BatchVault, pool: Pool[Record], data_map: DataMap, holds: Holds, heartbeat: Heartbeat
+) -> Resolved:
     """Looks up every contributor's identities in PostgreSQL and writes the manifest, once.
 
     Args:
         vault: The batch; holds the CSV, receives the manifest.
         pool: PostgreSQL.
         data_map: Says where identities stand, and how many contributors make a slice.
+        holds: Who is under a legal hold: they come on no page, and are named under `HELD`.
         heartbeat: Told each page.
 
     Raises:
@@ -85,10 +95,15 @@ async def resolve(vault: BatchVault, pool: Pool[Record], data_map: DataMap, hear
             return Resolved(**summary)
     contributors = unknown = 0
     digests: list[str] = []
+    everybody_held: list[str] = []
     async for page in _batched(submission.read_contributors(vault), data_map.policy.slice_size):
+        held = await holds.among(list(page))
+        everybody_held += sorted(held)
         known = await _look_up(pool, data_map.identity, list(page))
         async with vault.recording(_page(len(digests))) as recording:
             for contributor in page.values():
+                if contributor.contributor_id in held:
+                    continue
                 found = known.get(contributor.contributor_id)
                 unknown += found is None
                 merged = contributor if found is None else _merge(contributor, found)
@@ -99,7 +114,10 @@ async def resolve(vault: BatchVault, pool: Pool[Record], data_map: DataMap, hear
         contributors += len(page)
         heartbeat("manifest", contributors)
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-    resolved = Resolved(len(digests), contributors, unknown, digest)
+    async with vault.recording(HELD) as recording:
+        for contributor_id in everybody_held:
+            await recording.add("held", {"i": contributor_id})
+    resolved = Resolved(len(digests), contributors, unknown, len(everybody_held), digest)
     async with vault.recording(SUMMARY) as recording:
         await recording.add("summary", asdict(resolved))
     return resolved

@@ -36,6 +36,21 @@ class Step:
 
 
 @dataclass(frozen=True)
+class BackUps:
+    """Names the back-ups of one phase, to be verified.
+
+    Args:
+        batch: The batch.
+        store: The phase's store.
+        digests: What each slice's back-up must hash to, by the slice's name.
+    """
+
+    batch: Batch
+    store: str
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Checked:
     """A store's probe, and how its phase is to be planned."""
 
@@ -51,10 +66,27 @@ class Resolved:
         slices: Pages.
         contributors: People on them; one who stands in the CSV with differing identities may count twice.
         unknown: Of these, not found in the identity table: they are searched for by the CSV's identities alone.
+        held: Under a legal hold: they are on no page.
         digest: SHA-256, hex, over the pages.
     """
 
     slices: int
     contributors: int
     unknown: int
+    held: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a report says of legal holds; who they are stands in the report alone.
+
+    Args:
+        name: The report's name in the vault.
+        held: People who were left out, everywhere or in some stores.
+        too_late: People who came under a hold after they had been erased from a store.
+    """
+
+    name: str
+    held: int
+    too_late: int

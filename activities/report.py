@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from activities.status import BatchStatus, Outcome, PhaseStatus
-from activities.vault import BatchVault, VaultMissingError
+from activities import manifest
+from activities.holds import Holds
+from activities.status import ERASED, BatchStatus, Outcome, PhaseStatus
+from activities.vault import BatchVault, Vault, VaultMissingError
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody under a legal hold.
+
+    Args:
+        contributor_id: Who.
+        left_out: Stores in which nothing of them was touched.
+        too_late: Stores in which they were erased before the hold.
+    """
+
+    contributor_id: str
+    left_out: list[str] = field(default_factory=list)
+    too_late: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        late = f"; erased before the hold: {', '.join(self.too_late)}" if self.too_late else ""
+        return f"`{self.contributor_id}` left out: {', '.join(self.left_out) or 'nowhere'}{late}"
+
 
 _VERDICTS = {
     Outcome.RUNNING: "still running",
     Outcome.ERASED: "erased from every store of the data map",
     Outcome.WARNED: "erased, with warnings: the batch is not complete",
     Outcome.REFUSED: "refused by the check: nothing was touched",
-    Outcome.FAILED: "failed: not every store was erased",
+    Outcome.ROLLED_BACK: "rolled back",
 }
 
 
@@ -29,15 +53,20 @@ def as_json(status: BatchStatus) -> dict[str, Any]:
     return plain
 
 
-def as_markdown(status: BatchStatus) -> str:
-    """The report as Markdown."""
+def as_markdown(status: BatchStatus, held: Sequence[Held] = ()) -> str:
+    """The report as Markdown.
+
+    Args:
+        status: What is known of the batch.
+        held: The people under a legal hold.
+    """
     lines = [
         f"# Batch {status.batch_id}: {_VERDICTS[status.outcome]}",
         "",
         f"{status.contributors:,} contributors, submitted by {status.operator}; {status.duplicates:,} duplicate rows "
         f"folded; {status.unknown:,} not in the identity table (searched for by the CSV's own identities).",
         "",
-        f"Started {_time(status.started_at)}, ended {_time(status.ended_at)}.",
+        f"Started {_time(status.started_at)}, ended {_time(status.ended_at)}. {_back_up(status)}",
         "",
         "| phase | state | before | matched | changed | already clean | conflicted | after | seconds |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -56,32 +85,115 @@ def as_markdown(status: BatchStatus) -> str:
             changed = phase.erased[place].changed if place in phase.erased else 0
             after = "not counted" if phase.after is None else f"{phase.after.get(place, 0):,}"
             lines.append(f"| {phase.store} | `{place}` | {phase.before.get(place, 0):,} | {changed:,} | {after} |")
+    if any(phase.restored for phase in status.phases):
+        lines += ["", "## Rollback", "", "| store | place | pre-images | put back | intact | conflicted |"]
+        lines += ["|---|---|---:|---:|---:|---:|"]
+        lines += [
+            f"| {phase.store} | `{place}` | {one.found:,} | {one.restored:,} | {one.intact:,} | {one.conflicted:,} |"
+            for phase in status.phases
+            for place, one in sorted(phase.restored.items())
+        ]
+    if held:
+        lines += ["", "## Legal holds", "", *(f"- {each}" for each in held)]
+    if status.commands:
+        lines += [
+            "",
+            "## Commands",
+            "",
+            "| at | command | phase | operator | reason | effect |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {_time(each.at)} | {each.kind} | {each.phase or 'the batch'} | {each.operator} | {each.reason} "
+            f"| {f'none: {each.ignored}' if each.ignored else 'taken'} |"
+            for each in status.commands
+        ]
     lines += ["", f"Data map `{status.data_map_digest[:16]}`, manifest `{status.manifest_digest[:16]}`.", ""]
     return "\n".join(lines)
 
 
-async def write(vault: BatchVault, status: BatchStatus) -> str:
-    """Puts the report into the vault.
+async def write(archive: BatchVault, status: BatchStatus, held: Sequence[Held]) -> str:
+    """Puts the report into the vault, where it outlives the batch key.
+
+    Args:
+        archive: The batch's archive.
+        status: What is known of the batch.
+        held: The people under a legal hold; the one place where a report names anybody, since they are not erased.
 
     Returns:
         Its name.
     """
-    name = f"report/{len(await vault.names('report/')):06}"
-    async with vault.recording(name) as recording:
-        await recording.add("report", {"json": as_json(status), "markdown": as_markdown(status)})
+    name = f"report/{len(await archive.names('report/')):06}"
+    document = as_json(status) | {"holds": [asdict(each) for each in held]}
+    async with archive.recording(name) as recording:
+        await recording.add("report", {"json": document, "markdown": as_markdown(status, held)})
     return name
 
 
-async def read(vault: BatchVault) -> dict[str, Any]:
+async def read(archive: BatchVault) -> dict[str, Any]:
     """The batch's newest report: ``json`` and ``markdown``.
 
     Raises:
         VaultMissingError: The batch has none yet.
     """
-    for name in reversed(await vault.names("report/")):
-        async for _, report in vault.records(name):
+    for name in reversed(await archive.names("report/")):
+        async for _, report in archive.records(name):
             return report
-    raise VaultMissingError("vault", f"batch {vault.batch_id} has no report yet", "Wait for the batch to end.")
+    raise VaultMissingError("vault", f"batch {archive.batch_id} has no report yet", "Wait for the batch to end.")
+
+
+async def leave_out(vault: BatchVault, store: str, slice_name: str, contributor_ids: Collection[str]) -> None:
+    """Puts down for the report who was left out of a slice's erasure.
+
+    Args:
+        vault: The batch.
+        store: The store.
+        slice_name: The slice.
+        contributor_ids: Who.
+    """
+    async with vault.recording(f"held/{store}/{slice_name}-{secrets.token_hex(4)}") as recording:
+        for contributor_id in sorted(contributor_ids):
+            await recording.add("held", {"i": contributor_id})
+
+
+async def holds(archive: BatchVault, vaults: Vault, current: Holds, status: BatchStatus) -> list[Held]:
+    """Everybody of a batch who is under a legal hold, or was when the batch met them.
+
+    Args:
+        archive: The batch's archive; tells it where the batch key is destroyed already.
+        vaults: The vault.
+        current: The legal holds of now.
+        status: What is known of the batch.
+    """
+    try:
+        vault = await vaults.open(status.batch_id)
+    except VaultMissingError:
+        return [Held(**each) for each in (await read(archive))["json"]["holds"]] if status.shredded else []
+    stores = [phase.store for phase in status.phases]
+    left_out: dict[str, set[str]] = {}
+    if await vault.receipt(manifest.HELD) is not None:
+        left_out = {record["i"]: set(stores) async for _, record in vault.records(manifest.HELD)}
+    for name in await vault.names("held/"):
+        async for _, record in vault.records(name):
+            left_out.setdefault(record["i"], set()).add(name.split("/")[1])
+    async for page in manifest.ManifestSlice(vault, None, status.slices).pages():
+        for contributor_id in await current.among([contributor.contributor_id for contributor in page]):
+            left_out.setdefault(contributor_id, set())
+    erased = [phase.store for phase in status.phases if phase.state in ERASED]
+    return [
+        Held(
+            contributor_id,
+            [store for store in stores if store in out],
+            [store for store in erased if store not in out],
+        )
+        for contributor_id, out in sorted(left_out.items())
+    ]
+
+
+def _back_up(status: BatchStatus) -> str:
+    if status.shredded:
+        return "The back-up was shredded: nobody can roll back any more."
+    return f"A rollback is possible until {_time(status.retained_until)}." if status.retained_until else ""
 
 
 def _row(phase: PhaseStatus) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from activities.contract import Finding, Tally, Unit
+from activities.contract import Finding, Recovery, Tally, Unit
 
 
 class Stage(StrEnum):
@@ -17,21 +17,25 @@ class Stage(StrEnum):
 
     CHECK = "check"
     RESOLVE = "resolve"
+    APPROVAL = "approval"
     BACK_UP = "back up"
     ERASE = "erase"
     RECOUNT = "recount"
     REPORT = "report"
+    ROLL_BACK = "roll back"
+    RETAIN = "retain"
+    SHRED = "shred"
     END = "end"
 
 
 class Outcome(StrEnum):
-    """How a batch ended, or that it has not yet."""
+    """How a batch came out, or that it has not yet."""
 
     RUNNING = "running"
     ERASED = "erased"
     WARNED = "erased with warnings"
     REFUSED = "refused"
-    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
 
 
 class PhaseState(StrEnum):
@@ -44,6 +48,51 @@ class PhaseState(StrEnum):
     DONE = "done"
     WARNED = "done with warnings"
     FAILED = "failed"
+    PARKED = "parked"
+    SKIPPED = "skipped"
+    ROLLING_BACK = "rolling back"
+    ROLLBACK_PARKED = "rollback parked"
+    ROLLED_BACK = "rolled back"
+
+
+PARKED = (PhaseState.PARKED, PhaseState.ROLLBACK_PARKED)
+"""States in which a phase waits for an operator."""
+
+ERASED = (PhaseState.DONE, PhaseState.WARNED)
+"""States of a phase that went through."""
+
+
+class CommandKind(StrEnum):
+    """What an operator can ask of a batch."""
+
+    APPROVE = "approve"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    SKIP = "skip"
+    ROLLBACK = "rollback"
+    SHRED = "shred"
+
+
+@dataclass(frozen=True)
+class CommandRecord:
+    """One command, as it is kept with the batch.
+
+    Args:
+        kind: What was asked.
+        operator: Who asked; ``policy`` where the batch's own policy did.
+        reason: Why.
+        at: When it came.
+        phase: Of which phase; None for the batch.
+        ignored: Why it had no effect; None where it had one.
+    """
+
+    kind: CommandKind
+    operator: str
+    reason: str
+    at: datetime
+    phase: str | None = None
+    ignored: str | None = None
 
 
 @dataclass
@@ -52,20 +101,24 @@ class PhaseStatus:
 
     Args:
         store: The store's name.
-        critical: Whether the batch stops when the phase fails.
+        critical: Whether the batch parks when the phase fails; others warn and go on.
         unit: What one activity execution covers.
         state: Where the phase is.
         done: Contributors dealt with in the present state, so far.
         total: Contributors to deal with.
+        impact: Records that an erasure would touch, by place; counted only where somebody has to approve.
         before: Records that held an identity of the batch when they were backed up, by place.
         after: Records that still hold one in the end, by place; None while not counted.
         erased: What the erasure did, by place.
+        restored: What the rollback did, by place.
+        purged: What shredding removed for ever, by place.
+        backups: Digest of each slice's back-up, by the slice's name.
         backup_bytes: Size of the plain pre-images, in bytes.
         version: The server's version.
         warnings: What may have stayed behind, and why.
-        notes: What cost time and nothing else.
-        error: Why the phase failed.
-        started_at: When the erasure began (not the back-up).
+        notes: What cost time, or is so by design.
+        error: Why the phase failed or parked.
+        started_at: When the erasure began (not the back-up); None where nothing was ever written.
         ended_at: When it ended.
     """
 
@@ -75,9 +128,13 @@ class PhaseStatus:
     state: PhaseState = PhaseState.PENDING
     done: int = 0
     total: int = 0
+    impact: dict[str, int] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] | None = None
     erased: dict[str, Tally] = field(default_factory=dict)
+    restored: dict[str, Recovery] = field(default_factory=dict)
+    purged: dict[str, int] = field(default_factory=dict)
+    backups: dict[str, str] = field(default_factory=dict)
     backup_bytes: int = 0
     version: str = ""
     warnings: list[Finding] = field(default_factory=list)
@@ -98,6 +155,11 @@ class PhaseStatus:
         """All places together."""
         return sum(self.erased.values(), Tally())
 
+    @property
+    def recovery(self) -> Recovery:
+        """All places of the rollback together."""
+        return sum(self.restored.values(), Recovery())
+
 
 @dataclass
 class BatchStatus:
@@ -109,15 +171,23 @@ class BatchStatus:
         data_map_digest: SHA-256, hex, of the data map in use.
         contributors: Distinct people of the CSV.
         duplicates: Rows of the CSV that were folded.
-        unknown: People that the identity table does not know.
-        stage: Where the batch is.
-        outcome: How it ended.
-        problems: What the check found: nothing was touched.
         phases: In the policy's order.
+        unknown: People that the identity table does not know.
+        held: People that are under a legal hold and were left out.
+        stage: Where the batch is.
+        outcome: How it came out.
+        paused: Whether an operator holds it still.
+        problems: What the check found: nothing was touched.
+        approvals_needed: How many have to approve.
+        approvals: Who did.
+        commands: Everything that operators asked for, in order.
         slices: Pages of the manifest.
         manifest_digest: SHA-256, hex, over the manifest.
+        retained_until: Until when a rollback is possible.
+        shredded: Whether the back-up is unreadable for ever.
+        error: Why shredding is stuck.
         started_at: When the workflow began.
-        ended_at: When it ended.
+        ended_at: When the erasure or the rollback had ended.
     """
 
     batch_id: str
@@ -127,11 +197,19 @@ class BatchStatus:
     duplicates: int
     phases: list[PhaseStatus]
     unknown: int = 0
+    held: int = 0
     stage: Stage = Stage.CHECK
     outcome: Outcome = Outcome.RUNNING
+    paused: bool = False
     problems: list[Finding] = field(default_factory=list)
+    approvals_needed: int = 0
+    approvals: list[str] = field(default_factory=list)
+    commands: list[CommandRecord] = field(default_factory=list)
     slices: int = 0
     manifest_digest: str = ""
+    retained_until: datetime | None = None
+    shredded: bool = False
+    error: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -139,3 +217,69 @@ class BatchStatus:
     def warnings(self) -> list[Finding]:
         """The warnings of all phases, in order."""
         return [warning for phase in self.phases for warning in phase.warnings]
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether nothing goes on before somebody decides."""
+        waits = any(phase.state in PARKED for phase in self.phases) or self.stage is Stage.APPROVAL
+        return waits or self.paused or self.error is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the erasure or the rollback has ended and is reported."""
+        return self.stage in (Stage.RETAIN, Stage.SHRED, Stage.END)
+
+
+def objection(status: BatchStatus, kind: CommandKind, phase: str | None) -> str | None:
+    """Why a command makes no sense now; None where it does.
+
+    Args:
+        status: What is known of the batch.
+        kind: What is asked.
+        phase: Of which phase; None for the batch.
+    """
+    known = {each.store: each for each in status.phases}
+    if phase is not None and phase not in known:
+        return f"there is no phase {phase}: choose one of {', '.join(known)}"
+    if status.stage is Stage.END:
+        return "the batch has ended"
+    wanted = [known[phase]] if phase else status.phases
+    match kind:
+        case CommandKind.APPROVE:
+            return None if status.stage is Stage.APPROVAL else f"it waits for no approval (stage {status.stage})"
+        case CommandKind.PAUSE:
+            return "it is paused already" if status.paused else None
+        case CommandKind.RESUME:
+            return None if status.paused else "it is not paused"
+        case CommandKind.SKIP:
+            return None if any(each.state in PARKED for each in wanted) else "no such phase is parked"
+        case CommandKind.ROLLBACK:
+            return _no_rollback(status)
+        case CommandKind.SHRED:
+            if status.stage is Stage.RETAIN:
+                return None
+            return f"there is nothing to shred yet (stage {status.stage}): roll back or let it end first"
+        case CommandKind.RETRY:
+            return _no_retry(status, wanted)
+
+
+def can_rerun(status: BatchStatus, phase: PhaseStatus) -> bool:
+    """Whether a phase that has ended may run again."""
+    ended = (*ERASED, PhaseState.FAILED, PhaseState.SKIPPED)
+    return phase.state in ended and status.stage is not Stage.SHRED and status.outcome is not Outcome.ROLLED_BACK
+
+
+def _no_rollback(status: BatchStatus) -> str | None:
+    if status.outcome is Outcome.ROLLED_BACK or status.stage is Stage.ROLL_BACK:
+        return "it is rolled back already, or on its way"
+    if status.stage is Stage.SHRED:
+        return "its back-up is being shredded: there is no way back"
+    return None
+
+
+def _no_retry(status: BatchStatus, wanted: list[PhaseStatus]) -> str | None:
+    if status.error is not None or any(each.state in PARKED for each in wanted):
+        return None
+    if any(can_rerun(status, each) for each in wanted):
+        return None
+    return "no such phase is parked or has ended"

@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import manifest, report, submission
-from activities.contract import AnyStoreKind, BackUp, Erased, Heartbeat, Impact, Store
+from activities.contract import AnyStoreKind, BackUp, Erased, Finding, Heartbeat, Impact, Purged, Restored, Store
 from activities.errors import ErasureError, TransientError, unknown
+from activities.holds import Holds
 from activities.manifest import ManifestSlice
-from activities.messages import Batch, Checked, Resolved, Step
+from activities.messages import BackUps, Batch, Checked, Reported, Resolved, Step
 from activities.status import BatchStatus
-from activities.vault import Vault
+from activities.vault import BatchVault, Vault
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -33,12 +35,13 @@ class BatchActivities:
 
     Args:
         vault: The vault.
-        identities: PostgreSQL, where identities are resolved.
+        identities: PostgreSQL, where identities are resolved and legal holds are kept.
     """
 
     def __init__(self, vault: Vault, identities: Pool[Record]) -> None:
         self._vault = vault
         self._identities = identities
+        self._holds = Holds(identities)
 
     @activity.defn
     async def check_batch(self, batch: Batch) -> None:
@@ -54,18 +57,42 @@ class BatchActivities:
         async with _work() as heartbeat:
             vault = await self._vault.open(batch.batch_id)
             data_map = await submission.read_data_map(vault, batch.data_map_digest)
-            return await manifest.resolve(vault, self._identities, data_map, heartbeat)
+            return await manifest.resolve(vault, self._identities, data_map, self._holds, heartbeat)
 
     @activity.defn
-    async def write_report(self, status: BatchStatus) -> str:
-        """Writes the report into the vault; answers with its name there."""
+    async def verify_back_up(self, backups: BackUps) -> None:
+        """Reads a phase's whole back-up: what is missing or altered is found before anything is written."""
+        async with _work() as heartbeat:
+            vault = await self._vault.open(backups.batch.batch_id)
+            for done, (slice_name, digest) in enumerate(backups.digests.items(), 1):
+                await vault.verify(f"pre-image/{backups.store}/{slice_name}", digest)
+                heartbeat("verified", done)
+
+    @activity.defn
+    async def write_report(self, status: BatchStatus) -> Reported:
+        """Writes the report, with the names of those under a legal hold, into the vault."""
         async with _work():
-            return await report.write(await self._vault.open(status.batch_id), status)
+            archive = self._vault.archive(status.batch_id)
+            held = await report.holds(archive, self._vault, self._holds, status)
+            name = await report.write(archive, status, held)
+            return Reported(name, len(held), sum(bool(each.too_late) for each in held))
+
+    @activity.defn
+    async def shred_batch(self, batch: Batch) -> None:
+        """Destroys the batch key and all that it sealed, and checks that nothing can be read any more."""
+        async with _work():
+            await self._vault.shred(batch.batch_id)
 
     @property
     def all(self) -> list[AnyActivity]:
         """The activities, to be hosted by a worker."""
-        return [self.check_batch, self.resolve_identities, self.write_report]
+        return [
+            self.check_batch,
+            self.resolve_identities,
+            self.verify_back_up,
+            self.write_report,
+            self.shred_batch,
+        ]
 
 
 class StoreActivities:
@@ -75,12 +102,14 @@ class StoreActivities:
         kind: The store.
         client: Its client, shared by all executions.
         vault: The vault.
+        holds: The legal holds.
     """
 
-    def __init__(self, kind: AnyStoreKind, client: Any, vault: Vault) -> None:
+    def __init__(self, kind: AnyStoreKind, client: Any, vault: Vault, holds: Holds) -> None:
         self._kind = kind
         self._client = client
         self._vault = vault
+        self._holds = holds
 
     @property
     def all(self) -> list[AnyActivity]:
@@ -94,26 +123,56 @@ class StoreActivities:
         @activity.defn(name=f"count_{self._kind.name}")
         async def count(step: Step) -> Impact:
             async with self._store(step.batch) as (store, vault):
-                return await store.preview(ManifestSlice(vault, step.number, step.slices))
+                return await store.preview(_part(vault, step))
 
         @activity.defn(name=f"back_up_{self._kind.name}")
         async def back_up(step: Step) -> BackUp:
             async with self._store(step.batch) as (store, vault):
-                return await store.back_up(ManifestSlice(vault, step.number, step.slices), vault)
+                part = _part(vault, step)
+                return replace(await store.back_up(part, vault), slice=part.name)
 
         @activity.defn(name=f"erase_{self._kind.name}")
         async def erase(step: Step) -> Erased:
             async with self._store(step.batch) as (store, vault):
-                return await store.erase(ManifestSlice(vault, step.number, step.slices), vault)
+                part = await self._without_held(_part(vault, step))
+                erased = await store.erase(part, vault)
+                if part.without:
+                    what = f"{len(part.without):,} people came under a legal hold and were left out"
+                    remedy = "The report names them. Submit them again once the hold is lifted."
+                    erased.warnings.append(Finding(self._kind.name, what, remedy))
+                return erased
 
-        return [check, count, back_up, erase]
+        @activity.defn(name=f"restore_{self._kind.name}")
+        async def restore(step: Step) -> Restored:
+            async with self._store(step.batch) as (store, vault):
+                return await store.restore(_part(vault, step), vault)
+
+        @activity.defn(name=f"purge_{self._kind.name}")
+        async def purge(step: Step) -> Purged:
+            async with self._store(step.batch) as (store, vault):
+                return await store.purge(_part(vault, step), vault)
+
+        return [check, count, back_up, erase, restore, purge]
+
+    async def _without_held(self, part: ManifestSlice) -> ManifestSlice:
+        """The slice without those who are under a legal hold now; they are put down for the report."""
+        held: set[str] = set()
+        async for page in part.pages():
+            held |= await self._holds.among([contributor.contributor_id for contributor in page])
+        if held:
+            await report.leave_out(part.vault, self._kind.name, part.name, held)
+        return replace(part, without=frozenset(held))
 
     @asynccontextmanager
-    async def _store(self, batch: Batch) -> AsyncIterator[tuple[Store, Any]]:
+    async def _store(self, batch: Batch) -> AsyncIterator[tuple[Store, BatchVault]]:
         async with _work() as heartbeat:
             vault = await self._vault.open(batch.batch_id)
             data_map = await submission.read_data_map(vault, batch.data_map_digest)
             yield self._kind.open(self._client, data_map.tables[self._kind.name], heartbeat), vault
+
+
+def _part(vault: BatchVault, step: Step) -> ManifestSlice:
+    return ManifestSlice(vault, step.number, step.slices)
 
 
 @asynccontextmanager

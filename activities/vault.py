@@ -37,9 +37,12 @@ from activities.settings import S3Settings, VaultSettings
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import ObjectIdentifierTypeDef
 
 PART_SIZE = 4 * 1024 * 1024
 """Plain bytes a part: what a writer or reader holds in memory."""
+
+_RESTORE = "Restore the vault's bucket, then try again."
 
 _MAGIC = b"CEV1"
 _NONCE = 12
@@ -143,11 +146,13 @@ class BatchVault:
         bucket: The vault's bucket.
         batch_id: The batch.
         key: The batch key, 32 bytes.
+        folder: What the batch's objects lie below.
     """
 
-    def __init__(self, s3: S3Client, bucket: str, batch_id: str, key: bytes) -> None:
+    def __init__(self, s3: S3Client, bucket: str, batch_id: str, key: bytes, folder: str = "batches") -> None:
         self._s3 = s3
         self._bucket = bucket
+        self._root = f"{folder}/{batch_id}/"
         self.batch_id = batch_id
         self._aead = AESGCM(_derive(key, b"vault objects"))
         self.masker = Masker(_derive(key, b"mask tokens"))
@@ -193,7 +198,7 @@ class BatchVault:
             raise VaultMissingError(
                 "vault",
                 f"{name} of batch {self.batch_id} is not there",
-                "Restore the vault's bucket, then try again.",
+                _RESTORE,
             )
         for part in receipt.parts:
             yield await self.get_sealed(f"{name}/{part.key}", part.digest)
@@ -206,9 +211,31 @@ class BatchVault:
             return None
         return _index(plain)
 
+    async def verify(self, name: str, digest: str) -> None:
+        """Reads everything under a name and below it, and compares it with what was written.
+
+        Args:
+            name: The name.
+            digest: What the caller was told when it was written.
+
+        Raises:
+            VaultMissingError: Something is gone.
+            VaultTamperedError: Something is not what was written.
+        """
+        receipt = await self.receipt(name)
+        if receipt is None:
+            raise VaultMissingError("vault", f"{name} of batch {self.batch_id} is not there", _RESTORE)
+        if not hmac.compare_digest(receipt.digest, digest):
+            raise _tampered(self._key(f"{name}/index"))
+        for part in receipt.parts:
+            await self.get_sealed(f"{name}/{part.key}", part.digest)
+        for below in await self.names(f"{name}/"):
+            async for _ in self.chunks(below):
+                pass  # to read it is to verify it
+
     async def names(self, prefix: str) -> list[str]:
         """The names that exist below a prefix, sorted."""
-        root = f"batches/{self.batch_id}/"
+        root = self._root
         found: list[str] = []
         with translated("vault", translate):
             async for page in self._s3.get_paginator("list_objects_v2").paginate(
@@ -262,7 +289,7 @@ class BatchVault:
         return _index(await self.get_sealed(f"{name}/index"))
 
     def _key(self, path: str) -> str:
-        return f"batches/{self.batch_id}/{path}"
+        return f"{self._root}{path}"
 
 
 class Vault:
@@ -279,6 +306,7 @@ class Vault:
         self._bucket = bucket
         self._wrap = AESGCM(_derive(master_key, b"batch keys"))
         self._naming = _derive(master_key, b"batch names")
+        self._archive = _derive(master_key, b"archive")
 
     @classmethod
     @asynccontextmanager
@@ -332,6 +360,52 @@ class Vault:
             ) from None
         return BatchVault(self._s3, self._bucket, batch_id, key)
 
+    def archive(self, batch_id: str) -> BatchVault:
+        """What outlives the batch key: the reports, sealed under a key of the master key."""
+        key = hmac.digest(self._archive, batch_id.encode(), hashlib.sha256)
+        return BatchVault(self._s3, self._bucket, batch_id, key, "archive")
+
+    async def shred(self, batch_id: str) -> int:
+        """Destroys a batch's key, then everything that was sealed under it, in every version.
+
+        Args:
+            batch_id: The batch.
+
+        Returns:
+            How many objects and versions were deleted.
+
+        Raises:
+            CriticalError: Something cannot be deleted, or is still there afterwards.
+        """
+        root = f"batches/{batch_id}/"
+        deleted = await self._delete_versions(f"{root}key") + await self._delete_versions(root)
+        try:
+            await self.open(batch_id)
+        except VaultMissingError:
+            if not await self._versions(root):
+                return deleted
+        what = f"the key or some objects of batch {batch_id} are still there"
+        raise CriticalError("vault", what, "Look for object locks and replication of the vault's bucket, then retry.")
+
+    async def _delete_versions(self, prefix: str) -> int:
+        deleted = 0
+        while versions := await self._versions(prefix):
+            with translated("vault", translate):
+                answer = await self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True})
+            if errors := answer.get("Errors", []):
+                codes = ", ".join(sorted({error.get("Code", "?") for error in errors}))
+                remedy = "Look for object locks and missing rights (s3:DeleteObjectVersion), then retry."
+                raise CriticalError("vault", f"{len(errors):,} versions cannot be deleted ({codes})", remedy)
+            deleted += len(versions)
+        return deleted
+
+    async def _versions(self, prefix: str) -> list[ObjectIdentifierTypeDef]:
+        """The first thousand versions and delete markers below a prefix."""
+        with translated("vault", translate):
+            page = await self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix, MaxKeys=1_000)
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        return [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in found]
+
     async def probe(self) -> None:
         """Proves that the bucket can be written, read and cleared.
 
@@ -376,7 +450,7 @@ def _tampered(key: str) -> VaultTamperedError:
     return VaultTamperedError(
         "vault",
         f"{key} is not what was written",
-        "Restore the object from the vault's own versions or backup.",
+        "Check that ERASURE_VAULT__KEY is the key of then, else restore the object from the bucket's own versions.",
     )
 
 

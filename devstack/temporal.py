@@ -21,12 +21,19 @@ VERSION = "1.5.1"
 
 
 class Temporal(Server):
-    """Temporal."""
+    """Temporal.
+
+    Args:
+        folder: For its database and log.
+        tied: Whether it ends with the process that started it.
+        settings: The server's dynamic configuration, where it is to differ.
+    """
 
     name = "temporal"
 
-    def __init__(self, folder: Path, *, tied: bool) -> None:
+    def __init__(self, folder: Path, *, tied: bool, settings: Mapping[str, int] | None = None) -> None:
         super().__init__(folder, tied=tied)
+        self.settings = settings or {}
         self.port, self.ui_port, self.metrics_port = free_port(), free_port(), free_port()
 
     def fetch(self) -> None:
@@ -37,6 +44,7 @@ class Temporal(Server):
         """Keeps its histories in the folder."""
         ports = {"--port": self.port, "--ui-port": self.ui_port, "--metrics-port": self.metrics_port}
         options = [str(part) for pair in ports.items() for part in pair]
+        options += [f"--dynamic-config-value={name}={value}" for name, value in self.settings.items()]
         database = ["--db-filename", str(self.folder / "temporal.db")]
         return [
             str(self._program),

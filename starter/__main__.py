@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from starter import hold, operate
 from starter.erase import erase
 from starter.report import report
 from starter.status import list_batches, status
@@ -23,6 +24,17 @@ app.command()(watch)
 app.command()(status)
 app.command("list")(list_batches)
 app.command()(report)
+for command in (
+    operate.approve,
+    operate.pause,
+    operate.resume,
+    operate.retry,
+    operate.skip,
+    operate.rollback,
+    operate.shred,
+):
+    app.command()(command)
+app.add_typer(hold.app, name="hold")
 
 if __name__ == "__main__":
     app()

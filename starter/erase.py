@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +16,24 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities import submission
 from activities.contract import Contributor
-from activities.datamap import DataMap
+from activities.datamap import DataMap, Policy
 from activities.messages import Batch
+from starter import exit_codes
 from starter.batches import describe, reported
 from starter.csv_file import CsvFile
-from starter.exit_codes import BY_OUTCOME, ExitCode
+from starter.exit_codes import ExitCode
 from starter.session import Session, UsageError, err, print_json, run, session
 from starter.watch import follow
 from workflows.erase import EraseContributors
-from workflows.messages import EraseRequest
+from workflows.messages import EraseRequest, Plan, Retry
+
+
+class OnCritical(StrEnum):
+    """Values of ``--on-critical``."""
+
+    PARK = "park"
+    ROLLBACK = "rollback"
+
 
 BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 
@@ -34,12 +45,15 @@ def erase(
     operator: Annotated[
         str | None, typer.Option(help="Who asks; the login name unless said.", envvar="ERASURE_OPERATOR")
     ] = None,
+    on_critical: Annotated[
+        OnCritical | None, typer.Option(help="What becomes of a critical phase that stays failed; as the policy says.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit, and do not wait for the end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     """Erase the contributors of a CSV from every store of the data map.
 
-    The same file submitted twice shows the running or finished batch; one that failed goes on.
+    The same file submitted twice shows the running or finished batch; one that was refused or rolled back starts anew.
 
     Example: python -m starter erase ids.csv
     """
@@ -63,12 +77,7 @@ def erase(
                     operator or getpass.getuser(),
                     found.contributors,
                     found.duplicates,
-                    data_map.policy.order,
-                    data_map.policy.critical,
-                    data_map.policy.slice_size,
-                    data_map.policy.concurrency,
-                    data_map.policy.max_attempts,
-                    data_map.policy.heartbeat_timeout,
+                    _plan(data_map.policy, on_critical),
                 )
                 await _start(opened, request, content)
                 err.print(
@@ -83,9 +92,25 @@ def erase(
             else:
                 _say(f"Follow it: python -m starter watch {batch_id}")
             status = await reported(opened, batch_id) if resumes is None else None
-            return BY_OUTCOME[status.outcome] if status else ExitCode.ERASED
+            return exit_codes.of(status) if status else ExitCode.ERASED
 
     run(main)
+
+
+def _plan(policy: Policy, on_critical: OnCritical | None) -> Plan:
+    return Plan(
+        order=policy.order,
+        critical=policy.critical,
+        slice_size=policy.slice_size,
+        concurrency=policy.concurrency,
+        heartbeat_timeout=timedelta(seconds=policy.heartbeat_timeout),
+        retry=Retry(policy.max_attempts, policy.give_up_after),
+        retries={store: Retry(rule.max_attempts, rule.give_up_after) for store, rule in policy.retry.items()},
+        approvals=policy.approvals,
+        on_critical=on_critical.value if on_critical else policy.on_critical,
+        park_timeout=policy.park_timeout,
+        retention=policy.retention,
+    )
 
 
 def _say(message: str) -> None:
@@ -111,9 +136,7 @@ async def _state(opened: Session, batch_id: str, content: str) -> str | None:
         raise UsageError(f"The batch {batch_id} is of another file. Choose another name with --batch.")
     if known.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         return None
-    return (
-        f", which had ended as {known.status.name.lower() if known.status else 'unknown'}: it goes on where it stopped"
-    )
+    return f", which had ended as {known.status.name.lower() if known.status else 'unknown'}"
 
 
 async def _start(opened: Session, request: EraseRequest, content: str) -> None:
@@ -127,8 +150,8 @@ async def _start(opened: Session, request: EraseRequest, content: str) -> None:
         memo={"content": content, "contributors": request.contributors, "operator": request.operator},
         static_summary=f"Erase {request.contributors:,} contributors, asked by {request.operator}"[:200],
         static_details=(
-            f"Phases: {', '.join(request.order)}. Critical: {', '.join(request.critical)}. "
-            f"Slices of {request.slice_size:,}. Data map {request.batch.data_map_digest[:16]}."
+            f"Phases: {', '.join(request.plan.order)}. Critical: {', '.join(request.plan.critical)}. "
+            f"Slices of {request.plan.slice_size:,}. Data map {request.batch.data_map_digest[:16]}."
         ),
     )
 

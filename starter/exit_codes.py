@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from activities.status import Outcome
+from activities.status import BatchStatus, Outcome
 
 
 class ExitCode(IntEnum):
@@ -18,11 +18,16 @@ class ExitCode(IntEnum):
     UNREACHABLE = 5
 
 
-BY_OUTCOME = {
+_BY_OUTCOME = {
     Outcome.RUNNING: ExitCode.ERASED,
     Outcome.ERASED: ExitCode.ERASED,
     Outcome.WARNED: ExitCode.WARNED,
     Outcome.REFUSED: ExitCode.FAILED,
-    Outcome.FAILED: ExitCode.FAILED,
+    Outcome.ROLLED_BACK: ExitCode.FAILED,
 }
 """A running batch counts as well: it was submitted, or its status was shown, as asked."""
+
+
+def of(status: BatchStatus) -> ExitCode:
+    """The exit code that a batch's state asks for."""
+    return ExitCode.PARKED if status.needs_operator else _BY_OUTCOME[status.outcome]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,7 +90,9 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> NoReturn:
     except KeyboardInterrupt:
         err.print("\nStopped watching. The batch goes on: `python -m starter watch` shows it again.")
         code = ExitCode.FAILED
-    raise typer.Exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Temporal's SDK may abort in the interpreter's own clean-up, after all work is done
 
 
 def print_json(value: Any) -> None:

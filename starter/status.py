@@ -9,9 +9,9 @@ from rich.table import Table
 
 from activities import report as reports
 from activities.temporal import UnreachableError
-from starter import tables
+from starter import exit_codes, tables
 from starter.batches import WORKFLOW_TYPE, look
-from starter.exit_codes import BY_OUTCOME, ExitCode
+from starter.exit_codes import ExitCode
 from starter.session import UsageError, out, print_json, run, session
 
 
@@ -33,11 +33,11 @@ def status(
                 raise UnreachableError("No worker answers for this batch. Start one: python -m worker")
             if json:
                 print_json(reports.as_json(view.status))
-            elif view.closed:
+            elif view.closed or view.status.is_settled or view.status.needs_operator:
                 out.print(tables.summary(view.status, opened.url(batch)))
             else:
                 out.print(tables.live(view, opened.url(batch)))
-            return BY_OUTCOME[view.status.outcome]
+            return exit_codes.of(view.status)
 
     run(main)
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from activities.status import BatchStatus, Outcome, PhaseState, PhaseStatus
+from activities.status import BatchStatus, Outcome, PhaseState, PhaseStatus, Stage
 from starter.batches import View
 
 _STYLES = {
@@ -20,6 +20,11 @@ _STYLES = {
     PhaseState.DONE: "green",
     PhaseState.WARNED: "yellow",
     PhaseState.FAILED: "bold red",
+    PhaseState.PARKED: "bold red",
+    PhaseState.SKIPPED: "yellow",
+    PhaseState.ROLLING_BACK: "bold magenta",
+    PhaseState.ROLLBACK_PARKED: "bold red",
+    PhaseState.ROLLED_BACK: "magenta",
 }
 
 _OUTCOME_STYLES = {
@@ -27,7 +32,7 @@ _OUTCOME_STYLES = {
     Outcome.ERASED: "bold green",
     Outcome.WARNED: "bold yellow",
     Outcome.REFUSED: "bold red",
-    Outcome.FAILED: "bold red",
+    Outcome.ROLLED_BACK: "bold magenta",
 }
 
 
@@ -88,7 +93,7 @@ def _state(phase: PhaseStatus) -> Text:
 
 
 def summary(status: BatchStatus, url: str | None) -> RenderableType:
-    """An ended batch: its phases, what went wrong, and where to read on."""
+    """A batch that has ended or waits: its phases, what went wrong, what can be done, and where to read on."""
     parts: list[RenderableType] = [_results(status)]
     for title, style, findings in (
         ("problem", "red", [str(problem) for problem in status.problems]),
@@ -96,10 +101,35 @@ def summary(status: BatchStatus, url: str | None) -> RenderableType:
         ("warning", "yellow", [str(warning) for warning in status.warnings]),
     ):
         parts += [Text(f"{title}: {finding}", style=style) for finding in findings]
-    parts.append(Text(f"The report: python -m starter report {status.batch_id}"))
+    parts += [Text(line, style="bold") for line in _advice(status)]
+    if status.is_settled or status.outcome is not Outcome.RUNNING:
+        parts.append(Text(f"The report: python -m starter report {status.batch_id}"))
     if url:
         parts.append(Text(f"Web UI: {url}"))
     return Group(*parts)
+
+
+def _advice(status: BatchStatus) -> list[str]:
+    """What an operator can do now."""
+    batch = status.batch_id
+    if status.paused:
+        return [f"Paused. Go on: python -m starter resume {batch}"]
+    if status.stage is Stage.APPROVAL:
+        records = sum(sum(phase.impact.values()) for phase in status.phases)
+        return [
+            f"Waits for {status.approvals_needed - len(status.approvals)} approvals before {records:,} records are "
+            f"touched: python -m starter approve {batch} --operator NAME"
+        ]
+    if status.error is not None:
+        return [f"Shredding is stuck: {status.error}", f"Try again: python -m starter retry {batch}"]
+    if any(phase.state is PhaseState.ROLLBACK_PARKED for phase in status.phases):
+        return [f"The rollback is stuck. Mend the cause, then: python -m starter retry {batch}"]
+    if any(phase.state is PhaseState.PARKED for phase in status.phases):
+        return [f"Parked. Mend the cause, then: python -m starter retry {batch} (or skip, or rollback)"]
+    if status.stage is Stage.RETAIN and status.retained_until and status.outcome is not Outcome.ROLLED_BACK:
+        until = status.retained_until.strftime("%Y-%m-%d %H:%M UTC")
+        return [f"Until {until} it can be undone: python -m starter rollback {batch}"]
+    return []
 
 
 def _pace(phase: PhaseStatus) -> tuple[str, str]:

@@ -9,9 +9,9 @@ import typer
 from rich.live import Live
 
 from activities import report
-from starter import tables
+from starter import exit_codes, tables
 from starter.batches import View, look
-from starter.exit_codes import BY_OUTCOME, ExitCode
+from starter.exit_codes import ExitCode
 from starter.session import Session, err, out, print_json, run, session
 
 INTERVAL = 0.5
@@ -22,7 +22,7 @@ def watch(
     batch: Annotated[str, typer.Argument(help="The batch's id.")],
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON in the end, no more.")] = False,
 ) -> None:
-    """Follow a batch to its end.
+    """Follow a batch until it is reported, or waits for an operator.
 
     Example: python -m starter watch erase-0123456789abcdef
     """
@@ -56,12 +56,18 @@ async def follow(opened: Session, batch_id: str, *, as_json: bool) -> ExitCode:
         print_json(report.as_json(view.status))
     else:
         out.print(tables.summary(view.status, opened.url(batch_id)))
-    return BY_OUTCOME[view.status.outcome]
+    return exit_codes.of(view.status)
+
+
+def _is_over(view: View) -> bool:
+    """Whether there is nothing to wait for: the batch has ended, is reported, or waits for a person."""
+    status = view.status
+    return view.closed or (status is not None and (status.is_settled or status.needs_operator))
 
 
 async def _follow_live(opened: Session, batch_id: str) -> View:
     with Live(console=out, refresh_per_second=4, transient=True) as screen:
-        while not (view := await look(opened, batch_id)).closed:
+        while not _is_over(view := await look(opened, batch_id)):
             screen.update(tables.live(view, opened.url(batch_id)))
             await asyncio.sleep(INTERVAL)
     return view
@@ -70,7 +76,7 @@ async def _follow_live(opened: Session, batch_id: str) -> View:
 async def _follow_quietly(opened: Session, batch_id: str) -> View:
     """Says on standard error what changed, a line each: fit for logs."""
     said: set[str] = set()
-    while not (view := await look(opened, batch_id)).closed:
+    while not _is_over(view := await look(opened, batch_id)):
         lines = [f"no worker answers on {', '.join(view.idle_queues) or 'the task queue'}: start one, python -m worker"]
         if view.answered and not view.idle_queues:
             lines = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 
 import structlog
@@ -54,4 +55,6 @@ async def _main() -> int:
 
 if __name__ == "__main__":
     _configure_logs()
-    sys.exit(asyncio.run(_main()))
+    exit_code = asyncio.run(_main())
+    logging.shutdown()
+    os._exit(exit_code)  # Temporal's SDK may abort in the interpreter's own clean-up, after all work is done

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities import stores
+from activities.holds import Holds
 from activities.settings import S3Settings, TemporalSettings, VaultSettings, load
 from activities.steps import BatchActivities, StoreActivities
 from activities.vault import Vault
@@ -61,7 +62,7 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
                 Worker(
                     client,
                     task_queue=f"{temporal.task_queue}-{name}",
-                    activities=StoreActivities(kind, clients[name], vault).all,
+                    activities=StoreActivities(kind, clients[name], vault, Holds(clients["postgres"])).all,
                     max_concurrent_activities=ACTIVITIES_PER_STORE,
                     graceful_shutdown_timeout=GRACE,
                 )

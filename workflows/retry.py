@@ -6,22 +6,22 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
+from workflows.messages import Plan, Retry
+
 EXECUTION_TIMEOUT = timedelta(hours=6)
 """One execution: a slice, or one mutation a table over the whole of it."""
 
-PHASE_TIMEOUT = timedelta(hours=48)
-"""All executions of one step together, so that nothing is tried for ever."""
+
+def of_store(plan: Plan, store: str | None) -> Retry:
+    """How long activities are tried: those of a store, or those of the batch."""
+    return plan.retries.get(store, plan.retry) if store else plan.retry
 
 
-def retry_policy(max_attempts: int) -> RetryPolicy:
-    """Transient errors are tried again after 1, 2, 4, ... 30 s; critical ones say themselves that they are not.
-
-    Args:
-        max_attempts: Tries in all, those that a dying worker cost included.
-    """
+def policy(retry: Retry) -> RetryPolicy:
+    """Transient errors are tried again after 1, 2, 4, ... 30 s; critical ones say themselves that they are not."""
     return RetryPolicy(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2,
         maximum_interval=timedelta(seconds=30),
-        maximum_attempts=max_attempts,
+        maximum_attempts=retry.max_attempts,
     )

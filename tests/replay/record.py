@@ -6,12 +6,15 @@ Run it when the workflow was changed on purpose, and no batch of the older versi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from temporalio.client import WorkflowFailureError
 
 from devstack.platform.plan import SMALL
 from tests.bench import Bench, bench
@@ -25,13 +28,20 @@ OF_A_MACHINE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}
 
 async def record(stack: RunningStack) -> None:
     """Records one history for each way in which a batch ends."""
-    for name in ("erased", "refused", "warned"):
+    for name in ("erased", "refused", "warned", "rolled-back", "shredded"):
         with tempfile.TemporaryDirectory() as folder:
             async with bench(stack, Path(folder), SMALL) as made:
                 _prepare(made, name)
                 async with made.worker():
                     batch_id = (await made.erase()).json["batch_id"]
-                history = await (await made.temporal()).get_workflow_handle(batch_id).fetch_history()
+                    handle = (await made.temporal()).get_workflow_handle(batch_id)
+                    if name == "rolled-back":
+                        await made.starter("rollback", batch_id)
+                    if name in ("rolled-back", "shredded"):
+                        await made.starter("shred", batch_id)
+                        with contextlib.suppress(WorkflowFailureError):  # a rolled back batch ends as failed
+                            await handle.result()
+                history = await handle.fetch_history()
         text = json.dumps(_clean(history.to_json_dict()), separators=(",", ":"), sort_keys=True)
         (HISTORIES / f"{name}.json").write_text(text + "\n")
 

@@ -115,9 +115,14 @@ async def test_a_detached_batch_is_followed_by_watch_and_shown_by_status_list_an
         status = await bench.starter("status", batch_id, "--json")
         assert status.json == watched.json
         listed = await bench.starter("list", "--json")
-        assert [row["status"] for row in listed.json if row["batch_id"] == batch_id] == ["completed"]
+        assert [row["status"] for row in listed.json if row["batch_id"] == batch_id] == ["running"], (
+            "its way back is open"
+        )
         report = await bench.starter("report", batch_id, "--json")
-        assert report.json == watched.json
+        known = {"stage", "retained_until", "holds"}  # the report is written before the way back is opened
+        assert {key: value for key, value in report.json.items() if key not in known} == {
+            key: value for key, value in watched.json.items() if key not in known
+        }
         markdown = await bench.starter("report", batch_id)
         assert f"# Batch {batch_id}: erased from every store" in markdown.stdout
         written = await bench.starter("report", batch_id, "-o", str(bench.folder / "reports"))
@@ -152,7 +157,7 @@ async def test_the_web_ui_reads_as_a_person_would_want(bench: Bench) -> None:
         handle = client.get_workflow_handle(report["batch_id"])
         description = await handle.describe()
         details = await texts(client, report["batch_id"])
-    assert description.status is WorkflowExecutionStatus.COMPLETED
+    assert description.status is WorkflowExecutionStatus.RUNNING, "its way back is open"
     assert (await description.static_summary() or "").startswith(f"Erase {len(bench.platform.sample)} contributors")
     assert {"slice 1 of 4", "slice 4 of 4", "the whole batch"} <= set(details)
     assert {f"Probe {store}" for store in STORES} <= set(details)

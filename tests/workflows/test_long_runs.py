@@ -1,0 +1,93 @@
+"""Batches whose history becomes long, and batches that run at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from activities.status import Stage
+from devstack.platform import sample
+from devstack.platform.census_files import ALL_VERSIONS
+from devstack.temporal import Temporal
+from starter.exit_codes import ExitCode
+from tests.bench import Bench, until_async
+from workflows.erase import EraseContributors
+from workflows.messages import Command
+
+
+@pytest.fixture
+async def impatient(bench: Bench, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench with a Temporal of its own, which suggests to continue as new after 40 events, not after 4,096."""
+    server = Temporal(tmp_path / "temporal", tied=True, settings={"limit.historyCount.suggestContinueAsNew": 40})
+    await asyncio.to_thread(server.start)
+    try:
+        yield replace(bench, env={**bench.env, **server.env})
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def test_a_long_batch_goes_on_as_a_new_run_and_nothing_is_lost(impatient: Bench) -> None:
+    bench = impatient
+    bench.change_map("slice_size = 4", "slice_size = 2")
+    before = await bench.census()
+    client = await bench.temporal()
+    async with bench.worker():
+        batch_id = (await bench.erase("--detach")).json["batch_id"]
+        handle = client.get_workflow_handle(batch_id)
+
+        async def erases() -> bool:
+            return (await handle.query(EraseContributors.status)).stage is Stage.ERASE
+
+        await until_async(erases, 60)
+        await handle.signal(EraseContributors.pause, Command("dana", "lunch"))
+        await handle.signal(EraseContributors.resume, Command("dana", "back"))
+        finished = await bench.starter("watch", batch_id, "--json")
+        runs = {run.run_id async for run in client.list_workflows(f"WorkflowId = '{batch_id}'")}
+        assert finished.code == ExitCode.ERASED, finished.stdout + finished.stderr
+        after = await bench.census()
+        rolled = await bench.starter("rollback", batch_id, "--json")
+    assert len(runs) > 3
+    assert [command["kind"] for command in finished.json["commands"]] == ["pause", "resume"]
+    for phase in finished.json["phases"]:
+        assert phase["tally"]["changed"] == sum(phase["before"].values()), phase
+        assert phase["done"] == len(bench.platform.sample)
+    assert [row for row in after if row.batch and not row.place.endswith(ALL_VERSIONS)] == []
+    assert rolled.json["outcome"] == "rolled back"
+    assert [row for row in await bench.census() if row.store != "redis"] == [
+        row for row in before if row.store != "redis"
+    ]
+
+
+async def test_two_batches_that_share_contributors_run_at_once_and_each_report_is_true(bench: Bench) -> None:
+    people = bench.platform.sample
+    bench.change_map("slice_size = 4", "slice_size = 2")
+    files = [bench.folder / "one.csv", bench.folder / "two.csv"]
+    sample.write(files[0], people[: len(people) * 2 // 3])
+    sample.write(files[1], people[len(people) // 3 :])
+    before = await bench.census()
+    async with bench.worker():
+        finished = await asyncio.gather(
+            *(
+                bench.starter("erase", str(file), "--config", str(bench.data_map), "--json", "--batch", name)
+                for file, name in zip(
+                    files, (f"one-{secrets.token_hex(4)}", f"two-{secrets.token_hex(4)}"), strict=True
+                )
+            )
+        )
+    after = await bench.census()
+    for each in finished:
+        assert each.code == ExitCode.ERASED, each.stdout + each.stderr
+        for phase in each.json["phases"]:
+            assert phase["tally"]["conflicted"] == 0
+            assert sum(phase["after"].values()) == 0
+    assert [row for row in after if row.batch and not row.place.endswith(ALL_VERSIONS)] == []
+    assert {(row.store, row.place): row.others for row in after} == {
+        (row.store, row.place): row.others for row in before
+    }
+    unlinked = sum(phase["tally"]["changed"] for each in finished for phase in each.json["phases"][-1:])
+    assert unlinked == sum(row.batch for row in before if row.store == "redis"), "nothing is counted twice"
