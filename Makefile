@@ -1,10 +1,12 @@
 # Two commands matter: `make demo` and `make test`. Both make the virtual environment and fetch the servers first.
 PYTHON ?= python3
 BIN := .venv/bin
+# processes that run tests, each with servers of its own: about 1.2 GB each; tests mostly wait
+JOBS ?= 3
 STAMP := .venv/.made-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types compose stack stack-down format lock clean
+.PHONY: help venv demo test fetch lint types compose stack stack-down format lock clean
 
 help:           ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -21,8 +23,11 @@ $(STAMP): requirements/dev.txt
 demo: venv      ## erase 100 of 2,000 made-up contributors on real servers (KEEP=1 leaves it running)
 	@$(BIN)/python -m devstack.demo
 
-test: lint types compose  ## linters, types, and all tests on real servers
-	$(BIN)/python -m pytest
+test: lint types compose fetch  ## linters, types, and all tests on real servers (JOBS=1 runs them one by one)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+
+fetch: venv     ## put the servers' programs into the cache
+	@$(BIN)/python -m devstack fetch
 
 lint: venv
 	$(BIN)/ruff check

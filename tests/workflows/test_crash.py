@@ -13,7 +13,7 @@ from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from tests.bench import Bench, until_async
 
-SLICES = 7
+SLICES = 5
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def activities(handle: WorkflowHandle[Any, Any], name: str) -> tuple[int, 
 async def test_a_batch_whose_worker_was_killed_in_a_phase_ends_right_with_another_worker(
     bench: Bench, store: str
 ) -> None:
-    bench.change_map("slice_size = 4", "slice_size = 2")
+    bench.change_map("slice_size = 4", "slice_size = 3")
     bench.change_map("concurrency = 2", "concurrency = 1")
     whole_batch = store in ("clickhouse", "redis")
     before = await bench.census()
@@ -86,7 +86,7 @@ async def test_a_batch_whose_worker_was_killed_in_a_phase_ends_right_with_anothe
 
 
 async def test_a_worker_that_is_asked_to_stop_drains_and_another_one_goes_on(bench: Bench) -> None:
-    bench.change_map("slice_size = 4", "slice_size = 2")
+    bench.change_map("slice_size = 4", "slice_size = 3")
     bench.change_map("concurrency = 2", "concurrency = 1")
     client = await bench.temporal()
     async with bench.worker() as worker:

@@ -356,7 +356,6 @@ async def test_a_back_up_that_was_tampered_with_is_found_before_its_phase_writes
 
 async def _into_its_phases(bench: Bench, store: str, *options: str) -> str:
     """Submits the batch and pauses it in its first phase: what is broken then was whole when it was checked."""
-    bench.change_map("slice_size = 4", "slice_size = 2")
     bench.change_map("concurrency = 2", "concurrency = 1")
     if store == "s3":
         bucket = _second_bucket(bench)
