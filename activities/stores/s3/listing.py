@@ -13,6 +13,7 @@ from activities.stores.s3.data_map import ObjectTemplate
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import DeleteMarkerEntryTypeDef, ObjectVersionTypeDef
 
 CHUNK = 1_000
 """Keys a delete request: S3's own limit."""
@@ -141,8 +142,10 @@ async def _stacks(client: S3Client, template: ObjectTemplate, key: str) -> Pages
     """Versions and markers come in two lists: they are joined to one stack a key, in the order of their time."""
     stack: list[tuple[float, Version]] = []
     async for page in client.get_paginator("list_object_versions").paginate(Bucket=template.bucket, Prefix=key):
-        entries = [(entry, False) for entry in page.get("Versions", [])]
-        entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]  # type: ignore[misc]
+        entries: list[tuple[ObjectVersionTypeDef | DeleteMarkerEntryTypeDef, bool]] = [
+            *((entry, False) for entry in page.get("Versions", [])),
+            *((entry, True) for entry in page.get("DeleteMarkers", [])),
+        ]
         stacks: list[list[Version]] = []
         for entry, is_marker in sorted(entries, key=lambda pair: pair[0]["Key"]):
             if not template.is_prefix and entry["Key"] != key:
