@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from devstack.process import StackError, die_with_parent
+from devstack.process import StackError, launch
 
 console = Console(stderr=True)
 
@@ -82,7 +82,7 @@ def run(command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str
     """
     log = root() / "fetch.log"
     with log.open("ab") as file:
-        process = subprocess.Popen(
+        process = launch(
             [str(part) for part in command],
             cwd=cwd,
             env={**os.environ, **(env or {})},
@@ -90,7 +90,6 @@ def run(command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str
             stdout=file,
             stderr=file,
             start_new_session=True,
-            preexec_fn=die_with_parent,
         )
         try:
             code = process.wait()

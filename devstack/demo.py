@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
-from devstack.process import die_with_parent
+from devstack.process import launch
 from devstack.stack import Stack
 
 FOLDER = Path(".demo")
@@ -79,7 +78,7 @@ def _worker(env: dict[str, str]) -> Iterator[None]:
     log = FOLDER / "worker.log"
     with log.open("wb") as file:
         command = [sys.executable, "-m", "worker"]
-        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, preexec_fn=die_with_parent)
+        process = launch(command, env=env, stdout=file, stderr=file)
     try:
         deadline = time.monotonic() + START
         while "worker started" not in log.read_text():
@@ -94,7 +93,7 @@ def _worker(env: dict[str, str]) -> Iterator[None]:
 
 def _starter(env: dict[str, str], arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "starter", *arguments]
-    return subprocess.run(command, env=env, check=False, preexec_fn=die_with_parent).returncode
+    return launch(command, env=env).wait()
 
 
 def _comparison(before: Sequence[Count], after: Sequence[Count]) -> Table:

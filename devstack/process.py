@@ -12,13 +12,15 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 20.0
 
 _PR_SET_PDEATHSIG = 1
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 class StackError(Exception):
@@ -42,9 +44,25 @@ def answers(url: str, expected: bytes = b"") -> bool:
         return False
 
 
-def die_with_parent() -> None:
-    """Called in a child before it becomes the server: ends it when its parent is gone, however that ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def launch(command: Sequence[str], *, tied: bool = True, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a process. Ctrl-C is held back meanwhile: Python drops one that arrives in its own hooks after a fork.
+
+    Args:
+        command: The command.
+        tied: Whether it ends when this process is gone, however that ended.
+        options: Of `subprocess.Popen`.
+    """
+
+    def in_child() -> None:
+        if tied:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        return subprocess.Popen(command, preexec_fn=in_child, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 class Server(ABC):
@@ -88,15 +106,15 @@ class Server(ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self.command()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = launch(
                 command,
+                tied=self.tied,
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the parent, who ends its servers in order
-                preexec_fn=die_with_parent if self.tied else None,
             )
 
     def wait(self, timeout: float = START_TIMEOUT) -> None:
