@@ -93,7 +93,7 @@ def run(command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str
         )
         try:
             code = process.wait()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: no build outlives us; it is raised again
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise

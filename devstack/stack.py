@@ -76,7 +76,7 @@ class Stack:
             for server in reversed(self.servers):
                 server.wait()
             asyncio.run(_make_vault(self.s3.env))
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: no server is left running; it is raised again
             self.stop()
             raise
 

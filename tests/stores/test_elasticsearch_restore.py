@@ -177,6 +177,7 @@ async def test_thousands_of_documents_take_a_few_requests(
         requests.append(target)
         return perform(method, target, **rest)
 
+    # nothing is imitated: every request goes to the server, and is counted on its way
     monkeypatch.setattr(transport, "perform_request", counted)
     restored = await cluster.store().restore(ann, vault)
     monkeypatch.undo()
@@ -382,6 +383,7 @@ async def contested(
             await client.index(index=index, id="1", document={**masked, "v": times[0]})
         return await bulk(self, **rest)
 
+    # nothing is imitated: a real write is put just before the real bulk request, a moment that no test can hit by time
     monkeypatch.setattr(AsyncElasticsearch, "bulk", overtaken)
     return index, times
 
