@@ -73,6 +73,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A place that looks as if it held identities, and that the data map does not name.
+
+    Args:
+        place: As findings name it: ``public.people.phone``, ``project-x: reviewer.mail``; never a value.
+        why: What makes it suspect: its name, what a sample of it looks like, a foreign key; never content.
+        entry: How the data map could name it: nested keys below the store's table, as in
+            ``{"unit_metrics*": {"email": "email"}}``.
+    """
+
+    place: str
+    why: str
+    entry: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Health:
     """What a probe learned of a store.
 

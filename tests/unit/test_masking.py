@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.masking import CONSTANT, TOKEN_LENGTH, IdentityFinder, Masker, is_mask
+from activities.masking import CONSTANT, TOKEN_LENGTH, IdentityFinder, Masker, is_mask, is_number_mask
 
 MASKER = Masker(b"k" * 32)
 
@@ -26,6 +26,34 @@ def test_a_token_is_recognised_as_a_mask_and_has_the_promised_length(value: str)
     assert is_mask(token)
     assert len(token) == TOKEN_LENGTH
     assert token.startswith(CONSTANT)
+
+
+WIDTHS = st.tuples(st.sampled_from([16, 32, 64]), st.booleans())
+
+
+@given(WIDTHS, st.data())
+def test_numbers_stay_apart_and_their_masks_fit_the_type_in_a_range_of_their_own(
+    width: tuple[int, bool], data: st.DataObject
+) -> None:
+    bits, signed = width
+    allowed = st.integers(0, (1 << (bits - 2)) - 1)
+    one, other = data.draw(allowed), data.draw(allowed)
+    masks = [MASKER.number(value, bits, signed=signed) for value in (one, other)]
+    assert (masks[0] == masks[1]) == (one == other)
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    assert all(low <= mask <= high and is_number_mask(mask, bits, signed=signed) for mask in masks)
+    assert not is_number_mask(one, bits, signed=signed)
+    assert masks[0] != Masker(b"l" * 32).number(one, bits, signed=signed) or bits == 16
+
+
+def test_every_number_of_a_narrow_type_has_a_mask_of_its_own() -> None:
+    assert len({MASKER.number(value, 16, signed=True) for value in range(1 << 14)}) == 1 << 14
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 62])
+def test_a_number_that_no_mask_can_stand_for_is_refused(value: int) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        MASKER.number(value, 64, signed=True)
 
 
 def test_another_key_gives_another_token() -> None:
