@@ -14,7 +14,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from activities import stores
+from activities.contract import AnyStoreKind
 from activities.rules import StrictModel
+
+ROLLBACK = "rollback"
+"""A key of every store's table, true unless said otherwise: whether what is done there has to be undoable.
+
+It is no part of the store's own model, which finds it as validation context under the same name, and refuses what it
+could not undo unless it is false.
+"""
 
 
 class DataMapError(Exception):
@@ -123,15 +131,23 @@ class DataMap:
         identity: Where contributors are resolved.
         policy: How a batch runs.
         tables: Each store's part, validated by the store.
+        irreversible: Stores of which the map says ``rollback = false``: they may do what cannot be undone, and a
+            rollback of the batch leaves them as they are.
         source: The map as plain JSON values, to be kept with the batch.
     """
 
     def __init__(
-        self, identity: IdentityTable, policy: Policy, tables: Mapping[str, BaseModel], source: dict[str, Any]
+        self,
+        identity: IdentityTable,
+        policy: Policy,
+        tables: Mapping[str, BaseModel],
+        irreversible: frozenset[str],
+        source: dict[str, Any],
     ) -> None:
         self.identity = identity
         self.policy = policy
         self.tables = tables
+        self.irreversible = irreversible
         self.source = source
 
     @property
@@ -141,27 +157,38 @@ class DataMap:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @classmethod
-    def parse(cls, source: dict[str, Any], origin: str) -> Self:
+    def parse(cls, source: dict[str, Any], origin: str, kinds: Mapping[str, AnyStoreKind] | None = None) -> Self:
         """Validates a data map.
 
         Args:
             source: The file's content.
             origin: Where it is from, for messages.
+            kinds: The stores; all that there are, unless said.
 
         Raises:
             DataMapError: Names each key that is wrong.
         """
-        kinds = stores.kinds()
+        kinds = stores.kinds() if kinds is None else kinds
         faults: list[str] = []
         known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy}
         known |= {kind.name: kind.data_map for kind in kinds.values()}
         faults += [f"{key}: unknown table, expected one of {', '.join(known)}" for key in source if key not in known]
         tables: dict[str, BaseModel] = {}
+        irreversible: set[str] = set()
         for name, model in known.items():
             if name in kinds and name not in source:
                 continue
+            table = source.get(name, {})
+            rollback = True
+            if name in kinds and isinstance(table, dict) and ROLLBACK in table:
+                rollback = table[ROLLBACK]
+                table = {key: value for key, value in table.items() if key != ROLLBACK}
+                if not isinstance(rollback, bool):
+                    faults.append(f"{name}.{ROLLBACK}: say true or false")
+            if rollback is False:
+                irreversible.add(name)
             try:
-                tables[name] = model.model_validate(source.get(name, {}))
+                tables[name] = model.model_validate(table, context={ROLLBACK: rollback is not False})
             except ValidationError as error:
                 faults += [f"{_key(name, fault['loc'])}: {fault['msg']}" for fault in error.errors(include_url=False)]
         if isinstance(policy := tables.get("policy"), Policy):
@@ -179,7 +206,7 @@ class DataMap:
         identity, policy = tables.pop("identity"), tables.pop("policy")
         assert isinstance(identity, IdentityTable)
         assert isinstance(policy, Policy)
-        return cls(identity, policy, tables, source)
+        return cls(identity, policy, tables, frozenset(irreversible), source)
 
     @classmethod
     def read(cls, path: Path) -> Self:

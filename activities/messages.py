@@ -52,10 +52,17 @@ class BackUps:
 
 @dataclass(frozen=True)
 class Checked:
-    """A store's probe, and how its phase is to be planned."""
+    """A store's probe, and how its phase is to be planned.
+
+    Args:
+        health: What the probe learned.
+        unit: What one execution covers.
+        reversible: Whether a rollback puts the store back; false where the data map says ``rollback = false``.
+    """
 
     health: Health
     unit: Unit
+    reversible: bool = True
 
 
 @dataclass(frozen=True)

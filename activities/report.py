@@ -47,7 +47,7 @@ def as_json(status: BatchStatus) -> dict[str, Any]:
     report: dict[str, Any] = asdict(status)
     for phase, known in zip(report["phases"], status.phases, strict=True):
         phase["tally"] = asdict(known.tally)
-    report["verdict"] = _VERDICTS[status.outcome]
+    report["verdict"] = _verdict(status)
     plain = _plain(report)
     assert isinstance(plain, dict)
     return plain
@@ -61,7 +61,7 @@ def as_markdown(status: BatchStatus, held: Sequence[Held] = ()) -> str:
         held: The people under a legal hold.
     """
     lines = [
-        f"# Batch {status.batch_id}: {_VERDICTS[status.outcome]}",
+        f"# Batch {status.batch_id}: {_verdict(status)}",
         "",
         f"{status.contributors:,} contributors, submitted by {status.operator}; {status.duplicates:,} duplicate rows "
         f"folded; {status.unknown:,} not in the identity table (searched for by the CSV's own identities).",
@@ -190,10 +190,19 @@ async def holds(archive: BatchVault, vaults: Vault, current: Holds, status: Batc
     ]
 
 
+def _verdict(status: BatchStatus) -> str:
+    but = f", but for {', '.join(stores)}: that was not put back" if (stores := status.left_erased) else ""
+    return f"{_VERDICTS[status.outcome]}{but}"
+
+
 def _back_up(status: BatchStatus) -> str:
     if status.shredded:
         return "The back-up was shredded: nobody can roll back any more."
-    return f"A rollback is possible until {_time(status.retained_until)}." if status.retained_until else ""
+    one_way = (
+        f"The data map says that this cannot be undone: {', '.join(stores)}." if (stores := status.irreversible) else ""
+    )
+    until = f"A rollback is possible until {_time(status.retained_until)}." if status.retained_until else ""
+    return " ".join(filter(None, (until, one_way)))
 
 
 def _row(phase: PhaseStatus) -> str:

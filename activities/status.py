@@ -53,6 +53,7 @@ class PhaseState(StrEnum):
     ROLLING_BACK = "rolling back"
     ROLLBACK_PARKED = "rollback parked"
     ROLLED_BACK = "rolled back"
+    LEFT_ERASED = "left erased"
 
 
 PARKED = (PhaseState.PARKED, PhaseState.ROLLBACK_PARKED)
@@ -60,6 +61,9 @@ PARKED = (PhaseState.PARKED, PhaseState.ROLLBACK_PARKED)
 
 ERASED = (PhaseState.DONE, PhaseState.WARNED)
 """States of a phase that went through."""
+
+BACK = (PhaseState.ROLLED_BACK, PhaseState.LEFT_ERASED)
+"""States of a phase whose rollback has ended."""
 
 
 class CommandKind(StrEnum):
@@ -103,6 +107,7 @@ class PhaseStatus:
         store: The store's name.
         critical: Whether the batch parks when the phase fails; others warn and go on.
         unit: What one activity execution covers.
+        reversible: Whether a rollback puts the store back; the data map's ``rollback = false`` says that it does not.
         state: Where the phase is.
         done: Contributors dealt with in the present state, so far.
         total: Contributors to deal with.
@@ -125,6 +130,7 @@ class PhaseStatus:
     store: str
     critical: bool
     unit: Unit = "slice"
+    reversible: bool = True
     state: PhaseState = PhaseState.PENDING
     done: int = 0
     total: int = 0
@@ -217,6 +223,16 @@ class BatchStatus:
     def warnings(self) -> list[Finding]:
         """The warnings of all phases, in order."""
         return [warning for phase in self.phases for warning in phase.warnings]
+
+    @property
+    def irreversible(self) -> list[str]:
+        """The stores that no rollback puts back, in order."""
+        return [phase.store for phase in self.phases if not phase.reversible]
+
+    @property
+    def left_erased(self) -> list[str]:
+        """The stores that a rollback left as they are, in order."""
+        return [phase.store for phase in self.phases if phase.state is PhaseState.LEFT_ERASED]
 
     @property
     def needs_operator(self) -> bool:

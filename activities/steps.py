@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import manifest, report, submission
 from activities.contract import AnyStoreKind, BackUp, Erased, Finding, Heartbeat, Impact, Purged, Restored, Store
+from activities.datamap import DataMap
 from activities.errors import ErasureError, TransientError, unknown
 from activities.holds import Holds
 from activities.manifest import ManifestSlice
@@ -117,8 +118,9 @@ class StoreActivities:
 
         @activity.defn(name=f"check_{self._kind.name}")
         async def check(batch: Batch) -> Checked:
-            async with self._store(batch) as (store, _):
-                return Checked(await store.probe(), self._kind.unit)
+            async with self._opened(batch) as (store, _, data_map):
+                reversible = self._kind.name not in data_map.irreversible
+                return Checked(await store.probe(), self._kind.unit, reversible)
 
         @activity.defn(name=f"count_{self._kind.name}")
         async def count(step: Step) -> Impact:
@@ -165,10 +167,15 @@ class StoreActivities:
 
     @asynccontextmanager
     async def _store(self, batch: Batch) -> AsyncIterator[tuple[Store, BatchVault]]:
+        async with self._opened(batch) as (store, vault, _):
+            yield store, vault
+
+    @asynccontextmanager
+    async def _opened(self, batch: Batch) -> AsyncIterator[tuple[Store, BatchVault, DataMap]]:
         async with _work() as heartbeat:
             vault = await self._vault.open(batch.batch_id)
             data_map = await submission.read_data_map(vault, batch.data_map_digest)
-            yield self._kind.open(self._client, data_map.tables[self._kind.name], heartbeat), vault
+            yield self._kind.open(self._client, data_map.tables[self._kind.name], heartbeat), vault, data_map
 
 
 def _part(vault: BatchVault, step: Step) -> ManifestSlice:

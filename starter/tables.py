@@ -25,6 +25,7 @@ _STYLES = {
     PhaseState.ROLLING_BACK: "bold magenta",
     PhaseState.ROLLBACK_PARKED: "bold red",
     PhaseState.ROLLED_BACK: "magenta",
+    PhaseState.LEFT_ERASED: "bold yellow",
 }
 
 _OUTCOME_STYLES = {
@@ -118,7 +119,8 @@ def _advice(status: BatchStatus) -> list[str]:
         records = sum(sum(phase.impact.values()) for phase in status.phases)
         return [
             f"Waits for {status.approvals_needed - len(status.approvals)} approvals before {records:,} records are "
-            f"touched: python -m starter approve {batch} --operator NAME"
+            f"touched: python -m starter approve {batch} --operator NAME",
+            *_one_way(status),
         ]
     if status.error is not None:
         return [f"Shredding is stuck: {status.error}", f"Try again: python -m starter retry {batch}"]
@@ -128,8 +130,13 @@ def _advice(status: BatchStatus) -> list[str]:
         return [f"Parked. Mend the cause, then: python -m starter retry {batch} (or skip, or rollback)"]
     if status.stage is Stage.RETAIN and status.retained_until and status.outcome is not Outcome.ROLLED_BACK:
         until = status.retained_until.strftime("%Y-%m-%d %H:%M UTC")
-        return [f"Until {until} it can be undone: python -m starter rollback {batch}"]
+        return [f"Until {until} it can be undone: python -m starter rollback {batch}", *_one_way(status)]
     return []
+
+
+def _one_way(status: BatchStatus) -> list[str]:
+    """What an approver has to know, and who thinks of a rollback."""
+    return [f"Cannot be undone, by the data map: {', '.join(stores)}"] if (stores := status.irreversible) else []
 
 
 def _pace(phase: PhaseStatus) -> tuple[str, str]:

@@ -25,6 +25,8 @@ def as_markdown(status: BatchStatus) -> str:
             f"| {phase.store} | {phase.state} | {phase.done:,} / {phase.total:,} | {sum(phase.before.values()):,} "
             f"| {tally.changed:,} | {tally.already_clean:,} | {tally.conflicted:,} | {after} |"
         )
+    if status.irreversible:
+        lines += ["", f"Cannot be undone, by the data map (rollback = false): {', '.join(status.irreversible)}"]
     lines += ["", *(f"- {finding}" for finding in [*status.problems, *status.warnings])]
     lines += [f"- {phase.store}: {phase.error}" for phase in status.phases if phase.error]
     return "\n".join(lines)

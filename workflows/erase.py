@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.contract import BackUp, Erased, Finding, Impact, Purged, Restored
     from activities.messages import BackUps, Checked, Reported, Resolved
     from activities.status import (
+        BACK,
         ERASED,
         PARKED,
         BatchStatus,
@@ -210,6 +211,7 @@ class EraseContributors:
             raise _RefusedError from None
         for phase, checked in zip(self._phases, results, strict=True):
             phase.status.unit = checked.unit
+            phase.status.reversible = checked.reversible
             phase.status.version = checked.health.version
             phase.note(checked.health.notes)
             phase.warn(checked.health.warnings)
@@ -341,7 +343,7 @@ class EraseContributors:
             self._enter(Stage.ROLL_BACK)
             self._status.outcome = Outcome.RUNNING
             for phase in reversed(self._phases):
-                if phase.was_written and phase.status.state is not PhaseState.ROLLED_BACK:
+                if phase.was_written and phase.status.state not in BACK:
                     phase.status.after = None
                     await self._restore(phase)
             for phase in self._phases:
@@ -356,6 +358,9 @@ class EraseContributors:
     async def _restore(self, phase: Phase) -> None:
         while True:
             self._become(phase, PhaseState.ROLLING_BACK)
+            if not phase.status.reversible:
+                phase.leave_erased(workflow.now())
+                return
             try:
                 await self._slices.run(phase, "restore", Restored, phase.restored)
             except ActivityError as error:

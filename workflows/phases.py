@@ -21,9 +21,10 @@ _NEXT: dict[PhaseState, frozenset[PhaseState]] = {
     _S.FAILED: _AGAIN,
     _S.PARKED: frozenset({_S.SKIPPED}) | _AGAIN,
     _S.SKIPPED: _AGAIN,
-    _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.ROLLBACK_PARKED}),
+    _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.LEFT_ERASED, _S.ROLLBACK_PARKED}),
     _S.ROLLBACK_PARKED: frozenset({_S.ROLLING_BACK, _S.SKIPPED}),
     _S.ROLLED_BACK: frozenset(),
+    _S.LEFT_ERASED: frozenset(),
 }
 
 
@@ -73,6 +74,16 @@ class Phase:
             self.status.started_at = self.status.started_at or now
         if state in _ENDED:
             self.status.ended_at = now
+
+    def leave_erased(self, now: datetime) -> None:
+        """Ends a rollback that the data map rules out, and says so: nobody is to believe that the store is as before.
+
+        Args:
+            now: The workflow's time.
+        """
+        self.become(PhaseState.LEFT_ERASED, now)
+        what = "was not put back, it cannot be undone: the data map says rollback = false"
+        self.warn([Finding(self.store, what, "Put it back from a back-up of your own, where there is one.")])
 
     def start_over(self) -> None:
         """Forgets what earlier executions did: a re-run counts anew, and finds as already clean what they cleaned."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationInfo, model_validator
 
 from activities import stores
 from activities.datamap import DataMap, DataMapError
@@ -62,6 +64,8 @@ def test_the_digest_is_of_the_content_and_not_of_its_order(source: Source) -> No
         ),
         (lambda s: s["postgres"]["delete"].append({"table": "t"}), "postgres.delete[3].by"),
         (lambda s: s["s3"]["objects"].append("s3://bucket/no-placeholder/"), "s3.objects"),
+        (lambda s: s["s3"].update(rollback="no"), "s3.rollback: say true or false"),
+        (lambda s: s["identity"].update(rollback=False), "identity.rollback"),
         (lambda s: s["redis"].update(bad=["session:{contributor_id}*"]), "redis.bad"),
     ],
 )
@@ -76,6 +80,37 @@ def test_all_mistakes_are_named_at_once(source: Source) -> None:
     text = refusal(source)
     assert "policy.slice_size" in text
     assert "identity.idd" in text
+
+
+def test_a_store_may_be_said_to_have_no_way_back(source: Source) -> None:
+    assert DataMap.parse(source, "x").irreversible == frozenset()
+    source["redis"]["rollback"] = False
+    source["elasticsearch"]["rollback"] = True
+    data_map = DataMap.parse(source, "x")
+    assert data_map.irreversible == {"redis"}
+    assert data_map.source["redis"]["rollback"] is False, "the batch keeps the map as it was written"
+    del source["redis"]["rollback"], source["elasticsearch"]["rollback"]
+    assert data_map.tables == DataMap.parse(source, "x").tables, "the key is no index and no group of keys"
+
+
+@pytest.mark.parametrize(("said", "told"), [({}, True), ({"rollback": True}, True), ({"rollback": False}, False)])
+def test_a_store_is_told_whether_it_may_do_what_cannot_be_undone(
+    source: Source, said: dict[str, bool], told: bool
+) -> None:
+    seen: list[Any] = []
+
+    class Told(BaseModel):
+        @model_validator(mode="before")
+        @classmethod
+        def _listen(cls, table: Any, info: ValidationInfo) -> Any:
+            seen.append((table, info.context))
+            return table
+
+    source["told"] = {"where": "here", **said}
+    source["policy"]["order"].append("told")
+    kinds = {**stores.kinds(), "told": replace(stores.kinds()["redis"], name="told", data_map=Told)}
+    DataMap.parse(source, "x", kinds)
+    assert seen == [({"where": "here"}, {"rollback": told})]
 
 
 def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ S = PhaseState
         (S.BACKING_UP, S.BACKED_UP, S.RUNNING, S.PARKED, S.RUNNING, S.DONE),
         (S.BACKING_UP, S.BACKED_UP, S.RUNNING, S.PARKED, S.SKIPPED, S.RUNNING, S.DONE, S.WARNED, S.RUNNING),
         (S.BACKING_UP, S.BACKED_UP, S.RUNNING, S.ROLLING_BACK, S.ROLLBACK_PARKED, S.ROLLING_BACK, S.ROLLED_BACK),
+        (S.BACKING_UP, S.BACKED_UP, S.RUNNING, S.DONE, S.ROLLING_BACK, S.LEFT_ERASED),
     ],
 )
 def test_a_phase_may_park_run_again_and_be_rolled_back(way: tuple[PhaseState, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from activities.status import Stage
+from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.tally import Count
 from starter.exit_codes import ExitCode
@@ -377,3 +379,33 @@ async def _into_its_phases(bench: Bench, store: str, *options: str) -> str:
 async def _let_go(bench: Bench, batch_id: str) -> None:
     handle = (await bench.temporal()).get_workflow_handle(batch_id)
     await handle.signal(EraseContributors.resume, Command("test"))
+
+
+async def test_a_store_without_a_way_back_is_named_before_and_left_erased_by_a_rollback(bench: Bench) -> None:
+    bench.change_map("[s3]", "[s3]\nrollback = false")
+    bench.change_map("approvals = 0", "approvals = 1")
+    before = await bench.census()
+    async with bench.worker():
+        submitted = await bench.starter("erase", str(bench.csv), "--config", str(bench.data_map), "--operator", "dana")
+        assert submitted.code == ExitCode.PARKED, submitted.stderr
+        assert "Cannot be undone, by the data map: s3" in submitted.stdout
+        (batch_id,) = re.findall(r"erase-[0-9a-f]+", submitted.stderr)[:1]
+        await bench.starter("approve", batch_id, "--operator", "eve")
+        erased = await bench.starter("watch", batch_id)
+        assert "Cannot be undone, by the data map: s3" in erased.stdout
+        rolled = await bench.starter("rollback", batch_id, "--json")
+        report = await bench.starter("report", batch_id)
+    after = await bench.census()
+    assert (rolled.json["outcome"], phase(rolled, "s3")["state"]) == ("rolled back", "left erased")
+    assert phase(rolled, "s3")["restored"] == {}
+    assert any(
+        "cannot be undone: the data map says rollback = false" in w["what"] for w in phase(rolled, "s3")["warnings"]
+    )
+    assert "rolled back, but for s3: that was not put back" in " ".join(report.stdout.split())
+    gone = {key: row for key, row in held(after).items() if key[0] == "s3" and not row.place.endswith(ALL_VERSIONS)}
+    assert sum(row.batch for row in gone.values()) == 0
+    assert {key: row.others for key, row in held(after).items()} == {
+        key: row.others for key, row in held(before).items()
+    }
+    others = [{key: row for key, row in held(rows).items() if key[0] != "s3"} for rows in (before, after)]
+    assert others[0] == others[1], "the other stores are as before"
