@@ -1,4 +1,11 @@
-"""Identities: the values by which a store knows a contributor, and how two of them are compared."""
+"""Identities: the values by which a store knows a contributor, and how two of them are compared.
+
+Contributor ids and worker ids match exactly. Emails match without the blanks around them and without regard to case,
+by Unicode's simple lower case: PostgreSQL's `lower` and Elasticsearch's `lowercase` have the same. ClickHouse's
+`lowerUTF8` differs in two letters (Σ at a word's end, İ), and a PostgreSQL with the locale C knows ASCII only: there
+an address with other letters is found as it is spelled in the identity table and in the CSV, and in lower case.
+Nothing is folded further: `ß` is not `ss`, `ı` is not `i`, an accent is no decoration.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +13,12 @@ from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from activities.contract import Contributor
-from activities.masking import IdentityFinder
+from activities.masking import IdentityFinder, lower
+
+BLANKS = " \t\n\r\f\v"
+"""What may stand around an address; no other white space, since not every engine can strip it."""
+
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 class IdentityKind(StrEnum):
@@ -19,7 +31,15 @@ class IdentityKind(StrEnum):
 
 def normal(value: str, kind: IdentityKind) -> str:
     """The form in which two identities of a kind are compared: emails without case and surrounding blanks."""
-    return value.strip().lower() if kind is IdentityKind.EMAIL else value
+    return lower(value.strip(BLANKS)) if kind is IdentityKind.EMAIL else value
+
+
+def forms(value: str, kind: IdentityKind) -> set[str]:
+    """What an engine may make of an identity when it lowers it: the normal form, and those of engines that differ."""
+    if kind is not IdentityKind.EMAIL:
+        return {value}
+    stripped = value.strip(BLANKS)
+    return {lower(stripped), stripped.lower(), stripped.translate(_ASCII_LOWER)}
 
 
 class IdentitySet:
@@ -33,7 +53,8 @@ class IdentitySet:
         self._spellings: dict[IdentityKind, set[str]] = {kind: set() for kind in IdentityKind}
         for contributor in contributors:
             self._spellings[IdentityKind.CONTRIBUTOR_ID].add(contributor.contributor_id)
-            self._spellings[IdentityKind.EMAIL].update(contributor.emails)
+            for email in contributor.emails:
+                self._spellings[IdentityKind.EMAIL] |= {email, email.strip(BLANKS)}
             self._spellings[IdentityKind.WORKER_ID].update(contributor.worker_ids)
         self._normal = {kind: {normal(value, kind) for value in values} for kind, values in self._spellings.items()}
 
@@ -42,8 +63,8 @@ class IdentitySet:
         return any(normal(value, kind) in self._normal[kind] for kind in kinds)
 
     def normalized(self, kind: IdentityKind) -> list[str]:
-        """The identities of one kind in the form in which they are compared, sorted."""
-        return sorted(self._normal[kind])
+        """The identities of one kind in every form in which an engine may compare them, sorted."""
+        return sorted(set().union(*(forms(value, kind) for value in self._spellings[kind])))
 
     def spellings(self, kinds: Collection[IdentityKind]) -> list[str]:
         """Every known spelling of the identities of these kinds, the normal form included, sorted."""

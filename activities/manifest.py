@@ -15,6 +15,7 @@ from activities.contract import Contributor, Heartbeat
 from activities.datamap import DataMap, IdentityTable
 from activities.errors import CriticalError, translated
 from activities.holds import Holds
+from activities.identities import BLANKS
 from activities.messages import Resolved
 from activities.stores.postgres import quote, translate
 from activities.vault import BatchVault
@@ -170,6 +171,7 @@ async def _look_up(pool: Pool[Record], table: IdentityTable, ids: list[str]) -> 
                 ),
                 ids,
                 id_type,
+                BLANKS,
             )
     return {
         row["contributor_id"]: Contributor(
@@ -180,6 +182,7 @@ async def _look_up(pool: Pool[Record], table: IdentityTable, ids: list[str]) -> 
 
 
 def _texts(columns: Sequence[str]) -> str:
-    """The columns' values as one array of text, nulls and blanks left out."""
-    values = ", ".join(f"nullif(btrim({quote(column)}::text), '')" for column in columns)
+    """The columns' values as one array of text, as they are stored; null and blank ones left out. $3 are the blanks."""
+    texts = [f"{quote(column)}::text" for column in columns]
+    values = ", ".join(f"CASE WHEN btrim({text}, $3) <> '' THEN {text} END" for text in texts)
     return f"array_remove(ARRAY[{values}]::text[], NULL)"

@@ -129,7 +129,7 @@ class IdentityFinder:
     _PREFIX = 4
 
     def __init__(self, values: Iterable[str]) -> None:
-        self._values = {_lower(value) for value in values if value.strip()}
+        self._values = {lower(value) for value in values if value.strip()}
         lengths: dict[str, set[int]] = {}
         for value in self._values:
             lengths.setdefault(value[: self._PREFIX], set()).add(len(value))
@@ -138,7 +138,7 @@ class IdentityFinder:
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yields start and end of each identity in a text, from left to right, not overlapping."""
-        lowered = _lower(text)
+        lowered = lower(text)
         free_from = 0
         for boundary in self._START.finditer(text):
             start = boundary.start()
@@ -156,9 +156,9 @@ class IdentityFinder:
         return None
 
 
-def _lower(text: str) -> str:
-    """Lower case, position by position: some letters would change the text's length."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+def lower(text: str) -> str:
+    """Lower case, letter by letter (Unicode's simple mapping): the length stays, and no letter depends on the next.
+
+    Of the letters that have a lower case, only these two have one that is longer, or another one at a word's end.
+    """
+    return text.replace("İ", "i").replace("Σ", "σ").lower()
