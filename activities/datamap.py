@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from activities import stores
 from activities.contract import AnyStoreKind
+from activities.messages import WhenShared
 from activities.rules import StrictModel
 
 ROLLBACK = "rollback"
@@ -99,6 +100,7 @@ class Policy(StrictModel):
         on_critical: What becomes of a critical phase that stays failed: it parks, or the batch rolls back at once.
         park_timeout: How long a parked phase waits for an operator before the batch rolls back by itself.
         retention: How long a batch can be rolled back after its end; then its back-up is shredded.
+        shared: What becomes of an identity that a contributor outside of the batch has too.
     """
 
     order: list[str]
@@ -112,6 +114,7 @@ class Policy(StrictModel):
     on_critical: Literal["park", "rollback"] = "park"
     park_timeout: Duration = timedelta(hours=24)
     retention: Duration = timedelta(days=7)
+    shared: WhenShared = "park"
     heartbeat_timeout: Annotated[int, Field(ge=1, le=600)] = 20
 
     @model_validator(mode="after")

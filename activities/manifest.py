@@ -7,37 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from activities import submission
+from activities import sharing, submission
 from activities.contract import Contributor, Heartbeat
-from activities.datamap import DataMap, IdentityTable
-from activities.errors import CriticalError, translated
+from activities.datamap import DataMap
 from activities.holds import Holds
-from activities.identities import BLANKS
-from activities.messages import Resolved
-from activities.stores.postgres import quote, translate
+from activities.identity_table import look_up
+from activities.messages import Resolution, Resolved
+from activities.sharing import Shared
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
-
-SUMMARY = "manifest/summary"
-
-HELD = "manifest/held"
-"""People who were under a legal hold from the start."""
-
-RESOLVE = """
-    SELECT {id}::text AS contributor_id, {emails} AS emails, {worker_ids} AS worker_ids
-    FROM {table}
-    WHERE {id} = ANY (SELECT wanted::{type} FROM unnest($1::text[]) AS wanted WHERE pg_input_is_valid(wanted, $2))
-"""
-
-COLUMN_TYPE = """
-    SELECT format_type(atttypid, atttypmod) FROM pg_attribute
-    WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped
-"""
 
 
 @dataclass(frozen=True)
@@ -48,12 +32,14 @@ class ManifestSlice:
         vault: The batch.
         number: The page, or None for the whole batch.
         slices: How many pages there are.
+        attempt: Which attempt wrote them.
         without: Contributors who came under a legal hold since, and are passed over.
     """
 
     vault: BatchVault
     number: int | None
     slices: int
+    attempt: int = 0
     without: frozenset[str] = frozenset()
 
     @property
@@ -71,43 +57,73 @@ class ManifestSlice:
         for number in range(self.slices) if self.number is None else (self.number,):
             yield [
                 Contributor(record["i"], tuple(record["e"]), tuple(record["w"]))
-                async for _, record in self.vault.records(_page(number))
+                async for _, record in self.vault.records(_page(self.attempt, number))
                 if record["i"] not in self.without
             ]
 
 
 async def resolve(
-    vault: BatchVault, pool: Pool[Record], data_map: DataMap, holds: Holds, heartbeat: Heartbeat
+    vault: BatchVault, pool: Pool[Record], data_map: DataMap, holds: Holds, task: Resolution, heartbeat: Heartbeat
 ) -> Resolved:
-    """Looks up every contributor's identities in PostgreSQL and writes the manifest, once.
+    """Looks up every contributor's identities in PostgreSQL and writes the manifest, once an attempt.
+
+    An attempt finds shared identities once, and puts them into the vault before the first page: where it is cut and
+    runs again, all its pages follow the same findings.
 
     Args:
         vault: The batch; holds the CSV, receives the manifest.
         pool: PostgreSQL.
         data_map: Says where identities stand, and how many contributors make a slice.
-        holds: Who is under a legal hold: they come on no page, and are named under `HELD`.
+        holds: Who is under a legal hold: they come on no page, and are named under `held`.
+        task: Which attempt it is, and what becomes of identities that somebody else has too.
         heartbeat: Told each page.
 
     Raises:
         ErasureError: PostgreSQL or the vault cannot be read; the identity table is not as the data map says.
     """
-    if await vault.receipt(SUMMARY) is not None:
-        async for _, summary in vault.records(SUMMARY):
+    attempt = task.attempt
+    if await vault.receipt(_summary(attempt)) is not None:
+        async for _, summary in vault.records(_summary(attempt)):
             return Resolved(**summary)
+    if await vault.receipt(shared_name(attempt)) is None:
+        people = partial(submission.read_contributors, vault)
+        found = await sharing.find(pool, data_map.identity, people, holds, heartbeat)
+        await found.write(vault, shared_name(attempt))
+    shared = await Shared.read(vault, shared_name(attempt))
+    if shared.identities and task.shared == "park":
+        resolved = Resolved(0, 0, 0, 0, "", shared=len(shared.identities), undecided=True)
+    else:
+        kept = shared if task.shared == "keep" else Shared()
+        resolved = await _write_pages(vault, pool, data_map, holds, attempt, kept, heartbeat)
+        resolved = replace(resolved, shared=len(shared.identities))
+    async with vault.recording(_summary(attempt)) as recording:
+        await recording.add("summary", asdict(resolved))
+    return resolved
+
+
+async def _write_pages(
+    vault: BatchVault,
+    pool: Pool[Record],
+    data_map: DataMap,
+    holds: Holds,
+    attempt: int,
+    kept: Shared,
+    heartbeat: Heartbeat,
+) -> Resolved:
     contributors = unknown = 0
     digests: list[str] = []
     everybody_held: list[str] = []
     async for page in _batched(submission.read_contributors(vault), data_map.policy.slice_size):
         held = await holds.among(list(page))
         everybody_held += sorted(held)
-        known = await _look_up(pool, data_map.identity, list(page))
-        async with vault.recording(_page(len(digests))) as recording:
+        known = await look_up(pool, data_map.identity, list(page))
+        async with vault.recording(_page(attempt, len(digests))) as recording:
             for contributor in page.values():
                 if contributor.contributor_id in held:
                     continue
                 found = known.get(contributor.contributor_id)
                 unknown += found is None
-                merged = contributor if found is None else _merge(contributor, found)
+                merged = kept.without(contributor if found is None else _merge(contributor, found))
                 record = {"i": merged.contributor_id, "e": merged.emails, "w": merged.worker_ids}
                 await recording.add("contributors", record)
         assert recording.receipt is not None, "a recording that closed has a receipt"
@@ -115,17 +131,33 @@ async def resolve(
         contributors += len(page)
         heartbeat("manifest", contributors)
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-    async with vault.recording(HELD) as recording:
+    async with vault.recording(held_name(attempt)) as recording:
         for contributor_id in everybody_held:
             await recording.add("held", {"i": contributor_id})
-    resolved = Resolved(len(digests), contributors, unknown, len(everybody_held), digest)
-    async with vault.recording(SUMMARY) as recording:
-        await recording.add("summary", asdict(resolved))
-    return resolved
+    return Resolved(len(digests), contributors, unknown, len(everybody_held), digest)
 
 
-def _page(number: int) -> str:
-    return f"manifest/{number:06}"
+def held_name(attempt: int) -> str:
+    """Where people stand who were under a legal hold from the start."""
+    return f"{_root(attempt)}/held"
+
+
+def shared_name(attempt: int) -> str:
+    """Where identities stand that somebody else has too, and who that is."""
+    return f"{_root(attempt)}/shared"
+
+
+def _summary(attempt: int) -> str:
+    return f"{_root(attempt)}/summary"
+
+
+def _page(attempt: int, number: int) -> str:
+    return f"{_root(attempt)}/{number:06}"
+
+
+def _root(attempt: int) -> str:
+    """A name is written once, so each attempt has names of its own."""
+    return f"manifest-{attempt}" if attempt else "manifest"
 
 
 def _merge(one: Contributor, other: Contributor) -> Contributor:
@@ -148,41 +180,3 @@ async def _batched(people: AsyncIterator[Contributor], size: int) -> AsyncIterat
             page = {}
     if page:
         yield page
-
-
-async def _look_up(pool: Pool[Record], table: IdentityTable, ids: list[str]) -> dict[str, Contributor]:
-    with translated("postgres", translate):
-        async with pool.acquire() as connection:
-            schema_table = ".".join(quote(part) for part in table.table.split("."))
-            id_type = await connection.fetchval(COLUMN_TYPE, schema_table, table.id)
-            if id_type is None:
-                raise CriticalError(
-                    f"postgres {table.table}.{table.id}",
-                    "the identity table has no such column, or it may not be read",
-                    "Correct [identity] in the data map, or grant SELECT.",
-                )
-            rows = await connection.fetch(
-                RESOLVE.format(
-                    table=schema_table,
-                    id=quote(table.id),
-                    type=id_type,
-                    emails=_texts(table.emails),
-                    worker_ids=_texts(table.worker_ids),
-                ),
-                ids,
-                id_type,
-                BLANKS,
-            )
-    return {
-        row["contributor_id"]: Contributor(
-            row["contributor_id"], tuple(dict.fromkeys(row["emails"])), tuple(dict.fromkeys(row["worker_ids"]))
-        )
-        for row in rows
-    }
-
-
-def _texts(columns: Sequence[str]) -> str:
-    """The columns' values as one array of text, as they are stored; null and blank ones left out. $3 are the blanks."""
-    texts = [f"{quote(column)}::text" for column in columns]
-    values = ", ".join(f"CASE WHEN btrim({text}, $3) <> '' THEN {text} END" for text in texts)
-    return f"array_remove(ARRAY[{values}]::text[], NULL)"

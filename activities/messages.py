@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from activities.contract import Health, Unit
 
@@ -20,6 +21,28 @@ class Batch:
     data_map_digest: str
 
 
+WhenShared = Literal["park", "mask", "keep"]
+"""What becomes of an identity of the batch that somebody has who stays.
+
+park   nothing is touched before an operator decides
+mask   it is erased like any other, and so are the records that the other one is found by
+keep   it is left out: records that hold nothing else of the batch stay as they are
+"""
+
+
+@dataclass(frozen=True)
+class Resolution(Batch):
+    """Names a batch whose identities are to be resolved.
+
+    Args:
+        attempt: How often an operator had it resolved again.
+        shared: What becomes of identities that somebody has who stays.
+    """
+
+    attempt: int = 0
+    shared: WhenShared = "park"
+
+
 @dataclass(frozen=True)
 class Step:
     """Names one slice of a batch to an activity.
@@ -28,11 +51,13 @@ class Step:
         batch: The batch.
         slices: Pages of the manifest.
         number: The page, or None for the whole batch.
+        attempt: Which attempt wrote the manifest.
     """
 
     batch: Batch
     slices: int
     number: int | None
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,8 @@ class Resolved:
         unknown: Of these, not found in the identity table: they are searched for by the CSV's identities alone.
         held: Under a legal hold: they are on no page.
         digest: SHA-256, hex, over the pages.
+        shared: Identities that somebody has who stays.
+        undecided: Whether there is no page, since an operator has to decide first.
     """
 
     slices: int
@@ -82,6 +109,8 @@ class Resolved:
     unknown: int
     held: int
     digest: str
+    shared: int = 0
+    undecided: bool = False
 
 
 @dataclass(frozen=True)

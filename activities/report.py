@@ -10,6 +10,7 @@ from typing import Any
 
 from activities import manifest
 from activities.holds import Holds
+from activities.sharing import NAMED, Shared, Stayer
 from activities.status import ERASED, BatchStatus, Outcome, PhaseStatus
 from activities.vault import BatchVault, Vault, VaultMissingError
 
@@ -53,12 +54,13 @@ def as_json(status: BatchStatus) -> dict[str, Any]:
     return plain
 
 
-def as_markdown(status: BatchStatus, held: Sequence[Held] = ()) -> str:
+def as_markdown(status: BatchStatus, held: Sequence[Held] = (), stayers: Sequence[Stayer] = ()) -> str:
     """The report as Markdown.
 
     Args:
         status: What is known of the batch.
         held: The people under a legal hold.
+        stayers: People who stay and have an identity of somebody of the batch.
     """
     lines = [
         f"# Batch {status.batch_id}: {_verdict(status)}",
@@ -95,6 +97,11 @@ def as_markdown(status: BatchStatus, held: Sequence[Held] = ()) -> str:
         ]
     if held:
         lines += ["", "## Legal holds", "", *(f"- {each}" for each in held)]
+    if stayers:
+        count = f"{status.shared:,} identities of the batch are those of somebody who stays as well"
+        lines += ["", f"## Shared identities: {status.when_shared}", "", f"{count}:", ""]
+        lines += [f"- {each}" for each in stayers]
+        lines += ["- and more"] * (len(stayers) == NAMED)
     if status.commands:
         lines += [
             "",
@@ -112,21 +119,23 @@ def as_markdown(status: BatchStatus, held: Sequence[Held] = ()) -> str:
     return "\n".join(lines)
 
 
-async def write(archive: BatchVault, status: BatchStatus, held: Sequence[Held]) -> str:
+async def write(archive: BatchVault, status: BatchStatus, held: Sequence[Held], stayers: Sequence[Stayer]) -> str:
     """Puts the report into the vault, where it outlives the batch key.
 
     Args:
         archive: The batch's archive.
         status: What is known of the batch.
-        held: The people under a legal hold; the one place where a report names anybody, since they are not erased.
+        held: The people under a legal hold. A report names nobody but them and the next, since they are not erased.
+        stayers: People who stay and have an identity of somebody of the batch.
 
     Returns:
         Its name.
     """
     name = f"report/{len(await archive.names('report/')):06}"
-    document = as_json(status) | {"holds": [asdict(each) for each in held]}
+    named = {"holds": [asdict(each) for each in held], "stayers": [asdict(each) for each in stayers]}
     async with archive.recording(name) as recording:
-        await recording.add("report", {"json": document, "markdown": as_markdown(status, held)})
+        document = {"json": as_json(status) | named, "markdown": as_markdown(status, held, stayers)}
+        await recording.add("report", document)
     return name
 
 
@@ -171,12 +180,13 @@ async def holds(archive: BatchVault, vaults: Vault, current: Holds, status: Batc
         return [Held(**each) for each in (await read(archive))["json"]["holds"]] if status.shredded else []
     stores = [phase.store for phase in status.phases]
     left_out: dict[str, set[str]] = {}
-    if await vault.receipt(manifest.HELD) is not None:
-        left_out = {record["i"]: set(stores) async for _, record in vault.records(manifest.HELD)}
+    from_the_start = manifest.held_name(status.attempt)
+    if await vault.receipt(from_the_start) is not None:
+        left_out = {record["i"]: set(stores) async for _, record in vault.records(from_the_start)}
     for name in await vault.names("held/"):
         async for _, record in vault.records(name):
             left_out.setdefault(record["i"], set()).add(name.split("/")[1])
-    async for page in manifest.ManifestSlice(vault, None, status.slices).pages():
+    async for page in manifest.ManifestSlice(vault, None, status.slices, status.attempt).pages():
         for contributor_id in await current.among([contributor.contributor_id for contributor in page]):
             left_out.setdefault(contributor_id, set())
     erased = [phase.store for phase in status.phases if phase.state in ERASED]
@@ -188,6 +198,22 @@ async def holds(archive: BatchVault, vaults: Vault, current: Holds, status: Batc
         )
         for contributor_id, out in sorted(left_out.items())
     ]
+
+
+async def stayers(archive: BatchVault, vaults: Vault, status: BatchStatus) -> list[Stayer]:
+    """People who stay and have an identity of somebody of the batch, as the manifest's attempt found them.
+
+    Args:
+        archive: The batch's archive; tells it where the batch key is destroyed already.
+        vaults: The vault.
+        status: What is known of the batch.
+    """
+    try:
+        vault = await vaults.open(status.batch_id)
+    except VaultMissingError:
+        return [Stayer(**each) for each in (await read(archive))["json"]["stayers"]] if status.shredded else []
+    name = manifest.shared_name(status.attempt)
+    return [] if await vault.receipt(name) is None else (await Shared.read(vault, name)).stayers
 
 
 def _verdict(status: BatchStatus) -> str:

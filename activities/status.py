@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from activities.contract import Finding, Recovery, Tally, Unit
+from activities.messages import WhenShared
 
 
 class Stage(StrEnum):
@@ -183,7 +184,12 @@ class BatchStatus:
         stage: Where the batch is.
         outcome: How it came out.
         paused: Whether an operator holds it still.
+        shared: Identities of the batch that somebody has who stays.
+        when_shared: What becomes of them: the policy's word, or an operator's.
+        attempt: Which attempt to resolve identities the manifest is of.
+        parked: Why the batch as a whole waits for an operator, before anything is touched; None where it does not.
         problems: What the check found: nothing was touched.
+        cautions: Warnings that concern no phase in particular.
         approvals_needed: How many have to approve.
         approvals: Who did.
         commands: Everything that operators asked for, in order.
@@ -207,7 +213,12 @@ class BatchStatus:
     stage: Stage = Stage.CHECK
     outcome: Outcome = Outcome.RUNNING
     paused: bool = False
+    shared: int = 0
+    when_shared: WhenShared = "park"
+    attempt: int = 0
+    parked: Finding | None = None
     problems: list[Finding] = field(default_factory=list)
+    cautions: list[Finding] = field(default_factory=list)
     approvals_needed: int = 0
     approvals: list[str] = field(default_factory=list)
     commands: list[CommandRecord] = field(default_factory=list)
@@ -221,8 +232,8 @@ class BatchStatus:
 
     @property
     def warnings(self) -> list[Finding]:
-        """The warnings of all phases, in order."""
-        return [warning for phase in self.phases for warning in phase.warnings]
+        """The batch's warnings and those of all phases, in order."""
+        return [*self.cautions, *(warning for phase in self.phases for warning in phase.warnings)]
 
     @property
     def irreversible(self) -> list[str]:
@@ -238,7 +249,7 @@ class BatchStatus:
     def needs_operator(self) -> bool:
         """Whether nothing goes on before somebody decides."""
         waits = any(phase.state in PARKED for phase in self.phases) or self.stage is Stage.APPROVAL
-        return waits or self.paused or self.error is not None
+        return waits or self.paused or self.error is not None or self.parked is not None
 
     @property
     def is_settled(self) -> bool:
@@ -268,7 +279,7 @@ def objection(status: BatchStatus, kind: CommandKind, phase: str | None) -> str 
         case CommandKind.RESUME:
             return None if status.paused else "it is not paused"
         case CommandKind.SKIP:
-            return None if any(each.state in PARKED for each in wanted) else "no such phase is parked"
+            return None if _is_parked(status, phase, wanted) else "no such phase is parked"
         case CommandKind.ROLLBACK:
             return _no_rollback(status)
         case CommandKind.SHRED:
@@ -276,7 +287,7 @@ def objection(status: BatchStatus, kind: CommandKind, phase: str | None) -> str 
                 return None
             return f"there is nothing to shred yet (stage {status.stage}): roll back or let it end first"
         case CommandKind.RETRY:
-            return _no_retry(status, wanted)
+            return _no_retry(status, phase, wanted)
 
 
 def can_rerun(status: BatchStatus, phase: PhaseStatus) -> bool:
@@ -293,8 +304,13 @@ def _no_rollback(status: BatchStatus) -> str | None:
     return None
 
 
-def _no_retry(status: BatchStatus, wanted: list[PhaseStatus]) -> str | None:
-    if status.error is not None or any(each.state in PARKED for each in wanted):
+def _is_parked(status: BatchStatus, phase: str | None, wanted: list[PhaseStatus]) -> bool:
+    """Whether what is asked for waits: the batch as a whole where no phase is named, or one of some phases."""
+    return (phase is None and status.parked is not None) or any(each.state in PARKED for each in wanted)
+
+
+def _no_retry(status: BatchStatus, phase: str | None, wanted: list[PhaseStatus]) -> str | None:
+    if status.error is not None or _is_parked(status, phase, wanted):
         return None
     if any(can_rerun(status, each) for each in wanted):
         return None

@@ -20,7 +20,7 @@ from activities.datamap import DataMap
 from activities.errors import ErasureError, TransientError, unknown
 from activities.holds import Holds
 from activities.manifest import ManifestSlice
-from activities.messages import BackUps, Batch, Checked, Reported, Resolved, Step
+from activities.messages import BackUps, Batch, Checked, Reported, Resolution, Resolved, Step
 from activities.status import BatchStatus
 from activities.vault import BatchVault, Vault
 
@@ -53,12 +53,12 @@ class BatchActivities:
             await submission.read_data_map(vault, batch.data_map_digest)
 
     @activity.defn
-    async def resolve_identities(self, batch: Batch) -> Resolved:
-        """Writes the manifest."""
+    async def resolve_identities(self, task: Resolution) -> Resolved:
+        """Writes the manifest, unless an operator has to decide about shared identities first."""
         async with _work() as heartbeat:
-            vault = await self._vault.open(batch.batch_id)
-            data_map = await submission.read_data_map(vault, batch.data_map_digest)
-            return await manifest.resolve(vault, self._identities, data_map, self._holds, heartbeat)
+            vault = await self._vault.open(task.batch_id)
+            data_map = await submission.read_data_map(vault, task.data_map_digest)
+            return await manifest.resolve(vault, self._identities, data_map, self._holds, task, heartbeat)
 
     @activity.defn
     async def verify_back_up(self, backups: BackUps) -> None:
@@ -71,11 +71,12 @@ class BatchActivities:
 
     @activity.defn
     async def write_report(self, status: BatchStatus) -> Reported:
-        """Writes the report, with the names of those under a legal hold, into the vault."""
+        """Writes the report into the vault, with the names of those who stay: under a hold, or sharing an identity."""
         async with _work():
             archive = self._vault.archive(status.batch_id)
             held = await report.holds(archive, self._vault, self._holds, status)
-            name = await report.write(archive, status, held)
+            stayers = await report.stayers(archive, self._vault, status)
+            name = await report.write(archive, status, held, stayers)
             return Reported(name, len(held), sum(bool(each.too_late) for each in held))
 
     @activity.defn
@@ -179,7 +180,7 @@ class StoreActivities:
 
 
 def _part(vault: BatchVault, step: Step) -> ManifestSlice:
-    return ManifestSlice(vault, step.number, step.slices)
+    return ManifestSlice(vault, step.number, step.slices, step.attempt)
 
 
 @asynccontextmanager

@@ -110,6 +110,7 @@ def _plan(policy: Policy, on_critical: OnCritical | None) -> Plan:
         on_critical=on_critical.value if on_critical else policy.on_critical,
         park_timeout=policy.park_timeout,
         retention=policy.retention,
+        shared=policy.shared,
     )
 
 

@@ -115,6 +115,9 @@ def _advice(status: BatchStatus) -> list[str]:
     batch = status.batch_id
     if status.paused:
         return [f"Paused. Go on: python -m starter resume {batch}"]
+    if status.parked is not None:
+        who = f"Who stays: python -m starter report {batch}"
+        return [f"Parked. {status.parked}", who]
     if status.stage is Stage.APPROVAL:
         records = sum(sum(phase.impact.values()) for phase in status.phases)
         return [

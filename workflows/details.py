@@ -27,6 +27,7 @@ def as_markdown(status: BatchStatus) -> str:
         )
     if status.irreversible:
         lines += ["", f"Cannot be undone, by the data map (rollback = false): {', '.join(status.irreversible)}"]
-    lines += ["", *(f"- {finding}" for finding in [*status.problems, *status.warnings])]
+    parked = [status.parked] if status.parked else []
+    lines += ["", *(f"- {finding}" for finding in [*parked, *status.problems, *status.warnings])]
     lines += [f"- {phase.store}: {phase.error}" for phase in status.phases if phase.error]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contract import BackUp, Erased, Finding, Impact, Purged, Restored
-    from activities.messages import BackUps, Checked, Reported, Resolved
+    from activities.messages import BackUps, Checked, Reported
     from activities.status import (
         BACK,
         ERASED,
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         objection,
     )
     from workflows import details
+    from workflows.identities import Identities
     from workflows.messages import Carried, Command, EraseRequest
     from workflows.phases import Phase
     from workflows.slices import InterruptedByOperatorError, Slices, TooLongError
@@ -69,6 +70,8 @@ class EraseContributors:
             self._show,
         )
         self._slices.count = self._status.slices
+        self._slices.attempt = self._status.attempt
+        self._identities = Identities(request.batch, self._status, self._slices, self._gate, self._show)
 
     @workflow.run
     async def run(self, request: EraseRequest) -> BatchStatus:
@@ -133,12 +136,14 @@ class EraseContributors:
             worth = again if command.phase else [store for store in again if not self._went_well(store)]
             self._retries |= set(parked or worth or again)
             self._status.error = None
+            self._identities.answer(CommandKind.RETRY)
 
     @workflow.signal
     def skip(self, command: Command) -> None:
         """Gives a parked phase up, and goes on without it."""
         if self._accept(CommandKind.SKIP, command):
             self._skips |= {phase.store for phase in self._named(command) if phase.status.state in PARKED}
+            self._identities.answer(CommandKind.SKIP)
 
     @workflow.signal
     def rollback(self, command: Command) -> None:
@@ -220,17 +225,14 @@ class EraseContributors:
             raise _RefusedError
 
     async def _resolve(self) -> None:
-        await self._gate()
-        summary = f"Identities of {self._status.contributors:,} contributors"
         try:
-            resolved = await self._slices.start("resolve_identities", self._request.batch, Resolved, summary)
+            await self._identities.resolve(lambda: self._must_turn, self._plan.park_timeout)
         except ActivityError as error:
             self._status.problems.append(_finding(error))
             raise _RefusedError from None
-        self._status.slices = self._slices.count = resolved.slices
-        self._status.unknown = resolved.unknown
-        self._status.held = resolved.held
-        self._status.manifest_digest = resolved.digest
+        except TimeoutError:
+            self._roll_back_by_policy(f"nobody decided about shared identities within {self._plan.park_timeout}")
+            raise InterruptedByOperatorError from None
         if self._plan.approvals:  # who approves has to see what would be touched
             for phase in self._phases:
                 await self._count(phase, "preview", phase.previewed)
@@ -540,6 +542,7 @@ def _new_status(request: EraseRequest) -> BatchStatus:
         phases=[
             PhaseStatus(store, critical=store in plan.critical, total=request.contributors) for store in plan.order
         ],
+        when_shared=plan.shared,
         approvals_needed=plan.approvals,
         started_at=workflow.now(),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from activities.messages import Batch
+from activities.messages import Batch, WhenShared
 from activities.status import BatchStatus
 
 
@@ -39,6 +39,7 @@ class Plan:
         on_critical: What becomes of a critical phase that stays failed.
         park_timeout: How long a parked phase waits before the batch rolls back by itself.
         retention: How long the back-up lives after the end.
+        shared: What becomes of identities that somebody has who stays.
     """
 
     order: list[str]
@@ -52,6 +53,7 @@ class Plan:
     on_critical: Literal["park", "rollback"]
     park_timeout: timedelta
     retention: timedelta
+    shared: WhenShared = "park"
 
 
 @dataclass(frozen=True)

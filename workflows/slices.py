@@ -58,6 +58,8 @@ class Slices:
         self._changed = changed
         self.count = 0
         """Pages of the manifest."""
+        self.attempt = 0
+        """Which attempt wrote it."""
 
     def is_finished(self, verb: str, phase: Phase) -> bool:
         """Whether every slice of a step has been done."""
@@ -111,7 +113,7 @@ class Slices:
         """Runs one activity; where an operator stops it, waits at the gate and runs it again."""
         while True:
             await self._gate()
-            step = Step(self._batch, self.count, number)
+            step = Step(self._batch, self.count, number, self.attempt)
             running = self.start(
                 f"{verb}_{phase.store}", step, result, details.slice_name(number, self.count), phase.store
             )

@@ -52,6 +52,7 @@ def test_the_digest_is_of_the_content_and_not_of_its_order(source: Source) -> No
         (lambda s: s["identity"].update(id_pattern="["), "identity.id_pattern"),
         (lambda s: s["identity"].update(idd="x"), "identity.idd"),
         (lambda s: s["policy"].update(slice_size=0), "policy.slice_size"),
+        (lambda s: s["policy"].update(shared="ask"), "policy.shared"),
         (lambda s: s["policy"]["critical"].append("mars"), "mars is not in order"),
         (lambda s: s["policy"]["order"].append("redis"), "names a store twice"),
         (lambda s: s["policy"]["order"].remove("redis"), "policy.order: redis is missing"),

@@ -103,9 +103,14 @@ def test_a_rollback_names_each_place_that_differs() -> None:
     assert "held 2 records of the batch before and holds 1" in difference.what
 
 
-def _status(stage: Stage, *states: PhaseState, outcome: Outcome = Outcome.RUNNING) -> BatchStatus:
+PARKED = Finding("identities", "are shared", "Decide.")
+
+
+def _status(
+    stage: Stage, *states: PhaseState, outcome: Outcome = Outcome.RUNNING, parked: Finding | None = None
+) -> BatchStatus:
     phases = [PhaseStatus(f"store{number}", critical=True, state=state) for number, state in enumerate(states)]
-    return BatchStatus("b", "dana", "", 1, 0, phases, stage=stage, outcome=outcome)
+    return BatchStatus("b", "dana", "", 1, 0, phases, stage=stage, outcome=outcome, parked=parked)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,11 @@ def _status(stage: Stage, *states: PhaseState, outcome: Outcome = Outcome.RUNNIN
         (_status(Stage.ERASE, S.RUNNING), CommandKind.RETRY, False),
         (_status(Stage.ERASE, S.RUNNING), CommandKind.ROLLBACK, True),
         (_status(Stage.ERASE, S.RUNNING), CommandKind.SHRED, False),
+        (_status(Stage.RESOLVE, S.PENDING, parked=PARKED), CommandKind.RETRY, True),
+        (_status(Stage.RESOLVE, S.PENDING, parked=PARKED), CommandKind.SKIP, True),
+        (_status(Stage.RESOLVE, S.PENDING, parked=PARKED), CommandKind.ROLLBACK, True),
+        (_status(Stage.RESOLVE, S.PENDING, parked=PARKED), CommandKind.APPROVE, False),
+        (_status(Stage.RESOLVE, S.PENDING), CommandKind.SKIP, False),
         (_status(Stage.RETAIN, S.DONE, outcome=Outcome.ERASED), CommandKind.RETRY, True),
         (_status(Stage.RETAIN, S.DONE, outcome=Outcome.ERASED), CommandKind.SHRED, True),
         (_status(Stage.RETAIN, S.ROLLED_BACK, outcome=Outcome.ROLLED_BACK), CommandKind.ROLLBACK, False),
@@ -131,3 +141,10 @@ def _status(stage: Stage, *states: PhaseState, outcome: Outcome = Outcome.RUNNIN
 def test_a_command_makes_sense_or_the_reason_is_said(status: BatchStatus, kind: CommandKind, makes_sense: bool) -> None:
     reason = objection(status, kind, None)
     assert (reason is None) is makes_sense, reason
+
+
+def test_a_batch_that_waits_as_a_whole_is_no_parked_phase() -> None:
+    waits = _status(Stage.RESOLVE, S.PENDING, parked=PARKED)
+    assert waits.needs_operator
+    assert objection(waits, CommandKind.SKIP, "store0") == "no such phase is parked"
+    assert objection(waits, CommandKind.RETRY, "store0") is not None
