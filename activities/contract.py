@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_settings import BaseSettings
 
+    from activities.suspicion import Suspicion
     from activities.vault import BatchVault
 
 Unit = Literal["slice", "batch"]
@@ -249,6 +250,21 @@ class Store(Protocol):
 
     async def purge(self, part: Slice, vault: BatchVault) -> Purged:
         """Removes for ever what the store itself still keeps of the erased records. After this, nothing comes back."""
+
+
+@runtime_checkable
+class Surveyed(Protocol):
+    """A store that can look for what its data map does not name."""
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Compares the store's own catalogue with the data map. Reads names and samples; writes nothing.
+
+        Args:
+            suspicion: What to look for, and where.
+
+        Returns:
+            Places that look as if they held identities, and that the data map does not name.
+        """
 
 
 Client = TypeVar("Client")

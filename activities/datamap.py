@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from activities import stores
+from activities import stores, toml_text
 from activities.contract import AnyStoreKind
+from activities.identities import IdentityKind
 from activities.messages import WhenShared
 from activities.rules import StrictModel
+from activities.suspicion import Suspicion
 
 ROLLBACK = "rollback"
 """A key of every store's table, true unless said otherwise: whether what is done there has to be undoable.
@@ -56,6 +58,41 @@ class IdentityTable(StrictModel):
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
 
+
+class Drift(StrictModel):
+    """How a store's own catalogue is compared with the map, before each batch.
+
+    Args:
+        policy: What becomes of a batch where something is not in the map: it stops, or ends with a warning.
+        look: Globs of places to look at, as in ``postgres public.*``.
+        ignore: Globs of places that hold nobody's data: somebody has looked.
+        patterns: What a whole worker id or contributor id looks like, where that is unlike anything else: then columns
+            are found by what they hold. Without it they are found by their names, and addresses always by both.
+    """
+
+    policy: Literal["stop", "warn"] = "stop"
+    look: tuple[str, ...] = ("*",)
+    ignore: tuple[str, ...] = ()
+    patterns: dict[Literal["worker_id", "contributor_id"], str] = Field(default_factory=dict)
+
+    @field_validator("patterns")
+    @classmethod
+    def _tell_something(cls, patterns: dict[str, str]) -> dict[str, str]:
+        for kind, pattern in patterns.items():
+            try:
+                compiled = re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{kind}: is not a regular expression: {error}") from None
+            if common := next((word for word in _COMMON if compiled.fullmatch(word)), None):
+                raise ValueError(f"{kind}: {common!r} matches as well, so every other column would be suspect")
+        return patterns
+
+
+_COMMON = ("", "0", "1", "42", "2024", "de", "name", "active", "2024-01-31", "3.14", "true")
+"""What is found anywhere."""
+
+_OWN = ("postgres erasure.*",)
+"""What the tool itself keeps."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -134,6 +171,7 @@ class DataMap:
         identity: Where contributors are resolved.
         policy: How a batch runs.
         tables: Each store's part, validated by the store.
+        drift: How stores are compared with the map.
         irreversible: Stores of which the map says ``rollback = false``: they may do what cannot be undone, and a
             rollback of the batch leaves them as they are.
         source: The map as plain JSON values, to be kept with the batch.
@@ -143,15 +181,23 @@ class DataMap:
         self,
         identity: IdentityTable,
         policy: Policy,
+        drift: Drift,
         tables: Mapping[str, BaseModel],
         irreversible: frozenset[str],
         source: dict[str, Any],
     ) -> None:
         self.identity = identity
         self.policy = policy
+        self.drift = drift
         self.tables = tables
         self.irreversible = irreversible
         self.source = source
+
+    @property
+    def suspicion(self) -> Suspicion:
+        """What looks like personal data, and where to look for it."""
+        patterns = {IdentityKind(kind): pattern for kind, pattern in self.drift.patterns.items()}
+        return Suspicion(patterns, self.drift.look, (*self.drift.ignore, *_OWN))
 
     @property
     def digest(self) -> str:
@@ -173,7 +219,7 @@ class DataMap:
         """
         kinds = stores.kinds() if kinds is None else kinds
         faults: list[str] = []
-        known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy}
+        known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy, "drift": Drift}
         known |= {kind.name: kind.data_map for kind in kinds.values()}
         faults += [f"{key}: unknown table, expected one of {', '.join(known)}" for key in source if key not in known]
         tables: dict[str, BaseModel] = {}
@@ -206,10 +252,11 @@ class DataMap:
             ]
         if faults:
             raise DataMapError("\n".join([f"{origin} cannot be used:", *(f"  {fault}" for fault in faults)]))
-        identity, policy = tables.pop("identity"), tables.pop("policy")
+        identity, policy, drift = (tables.pop(name) for name in ("identity", "policy", "drift"))
         assert isinstance(identity, IdentityTable)
         assert isinstance(policy, Policy)
-        return cls(identity, policy, tables, frozenset(irreversible), source)
+        assert isinstance(drift, Drift)
+        return cls(identity, policy, drift, tables, frozenset(irreversible), source)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -233,8 +280,6 @@ def _key(table: str, loc: tuple[int | str, ...]) -> str:
     for part in loc:
         if isinstance(part, int):
             parts[-1] += f"[{part}]"
-        elif re.fullmatch(r"[A-Za-z0-9_-]+", part):
-            parts.append(part)
         elif not part.startswith("function-"):  # pydantic's own names for validators are not keys
-            parts.append(f'"{part}"')
+            parts.append(toml_text.key(part))
     return ".".join(parts)

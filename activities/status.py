@@ -121,7 +121,8 @@ class PhaseStatus:
         backups: Digest of each slice's back-up, by the slice's name.
         backup_bytes: Size of the plain pre-images, in bytes.
         version: The server's version.
-        warnings: What may have stayed behind, and why.
+        standing: Warnings of the check: a phase that runs again does not take them back.
+        warnings: What may have stayed behind, and why; those of the check too.
         notes: What cost time, or is so by design.
         error: Why the phase failed or parked.
         started_at: When the erasure began (not the back-up); None where nothing was ever written.
@@ -144,6 +145,7 @@ class PhaseStatus:
     backups: dict[str, str] = field(default_factory=dict)
     backup_bytes: int = 0
     version: str = ""
+    standing: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     error: str | None = None

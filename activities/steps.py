@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities import manifest, report, submission
+from activities import drift, manifest, report, submission
 from activities.contract import AnyStoreKind, BackUp, Erased, Finding, Heartbeat, Impact, Purged, Restored, Store
 from activities.datamap import DataMap
 from activities.errors import ErasureError, TransientError, unknown
@@ -121,7 +121,8 @@ class StoreActivities:
         async def check(batch: Batch) -> Checked:
             async with self._opened(batch) as (store, _, data_map):
                 reversible = self._kind.name not in data_map.irreversible
-                return Checked(await store.probe(), self._kind.unit, reversible)
+                health = await drift.check(self._kind.name, store, data_map)
+                return Checked(health, self._kind.unit, reversible)
 
         @activity.defn(name=f"count_{self._kind.name}")
         async def count(step: Step) -> Impact:

@@ -34,7 +34,7 @@ class Suspicion:
     Args:
         patterns: Regular expressions that a whole identity of a kind matches; a kind without one is known by name only.
         look: Globs of places to look at: ``postgres public.*``, ``redis *``; all of them unless said.
-        ignore: Globs of places that were looked at by a person and hold nothing.
+        ignore: Globs of places that hold nobody's data: somebody has looked.
     """
 
     patterns: dict[IdentityKind, str] = field(default_factory=dict)

@@ -198,12 +198,24 @@ def map_of(names: Names) -> str:
         ('"auth:', f'"{names.key_prefix}auth:'),
         ('"session:', f'"{names.key_prefix}session:'),
         ('"jobcache:', f'"{names.key_prefix}jobcache:'),
+        ('look = ["*"]', f"look = {json.dumps(_places(names))}"),
         ("slice_size = 5000", "slice_size = 4"),
         ("concurrency = 4", "concurrency = 2\nheartbeat_timeout = 2"),
     ):
         assert old in text, old
         text = text.replace(old, new)
     return text
+
+
+def _places(names: Names) -> list[str]:
+    """Globs of what is a platform's own: others stand on the same servers."""
+    return [
+        f"elasticsearch {names.index_prefix}*",
+        "clickhouse *",
+        f"postgres {names.schema}.*",
+        f"s3 *{names.bucket}*",
+        f"redis *{names.key_prefix}*",
+    ]
 
 
 def bare_environment() -> dict[str, str]:

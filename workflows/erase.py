@@ -217,9 +217,7 @@ class EraseContributors:
         for phase, checked in zip(self._phases, results, strict=True):
             phase.status.unit = checked.unit
             phase.status.reversible = checked.reversible
-            phase.status.version = checked.health.version
-            phase.note(checked.health.notes)
-            phase.warn(checked.health.warnings)
+            phase.checked(checked.health)
             self._status.problems += checked.health.problems
         if self._status.problems:
             raise _RefusedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from activities.contract import BackUp, Erased, Finding, Impact, Purged, Recovery, Restored, Tally
+from activities.contract import BackUp, Erased, Finding, Health, Impact, Purged, Recovery, Restored, Tally
 from activities.status import PhaseState, PhaseStatus
 
 _S = PhaseState
@@ -88,7 +88,7 @@ class Phase:
     def start_over(self) -> None:
         """Forgets what earlier executions did: a re-run counts anew, and finds as already clean what they cleaned."""
         self.status.erased = {}
-        self.status.warnings = []
+        self.status.warnings = list(self.status.standing)
         self.status.after = None
 
     def backed_up(self, slice_: BackUp) -> None:
@@ -137,6 +137,13 @@ class Phase:
     def warn(self, warnings: list[Finding]) -> None:
         """Adds warnings, each once."""
         self.status.warnings += [warning for warning in warnings if warning not in self.status.warnings]
+
+    def checked(self, health: Health) -> None:
+        """Takes what the check learned; its problems are the batch's."""
+        self.status.version = health.version
+        self.status.standing = health.warnings
+        self.note(health.notes)
+        self.warn(health.warnings)
 
     def note(self, notes: list[Finding]) -> None:
         """Adds notes, each once."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from activities.contract import BackUp, Erased, Finding, Impact, Recovery, Restored, Tally
+from activities.contract import BackUp, Erased, Finding, Health, Impact, Recovery, Restored, Tally
 from activities.status import BatchStatus, CommandKind, Outcome, PhaseState, PhaseStatus, Stage, objection
 from workflows.phases import IllegalTransitionError, Phase
 
@@ -148,3 +148,15 @@ def test_a_batch_that_waits_as_a_whole_is_no_parked_phase() -> None:
     assert waits.needs_operator
     assert objection(waits, CommandKind.SKIP, "store0") == "no such phase is parked"
     assert objection(waits, CommandKind.RETRY, "store0") is not None
+
+
+def test_what_the_check_warned_of_stands_when_a_phase_runs_again() -> None:
+    again = phase(S.BACKING_UP, S.BACKED_UP, S.RUNNING)
+    lasting, passing = Finding("a", "is not in the data map", "Name it."), Finding("b", "was in conflict", "Retry.")
+    again.checked(Health("18.4", warnings=[lasting], notes=[passing]))
+    again.warn([passing])
+    again.start_over()
+    assert (again.status.version, again.status.warnings, again.status.notes) == ("18.4", [lasting], [passing])
+    again.warn([passing])
+    again.start_over()
+    assert again.status.warnings == [lasting]
