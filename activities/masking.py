@@ -23,7 +23,15 @@ TOKEN = re.compile(rf"{CONSTANT}-[a-z2-7]{{26}}")
 
 
 class Strategy(StrEnum):
-    """How a value is replaced."""
+    """How a value is replaced.
+
+    token      by a token of the value; in a column or field of whole numbers by a number (`Masker.number`): equal
+               values stay equal either way, and no other word is needed where the type says it
+    constant   by `CONSTANT`
+    null       by nothing, and the column or field stays
+    remove     the field, the element or the member goes
+    text       identities inside a text, each by its token
+    """
 
     TOKEN = "token"
     CONSTANT = "constant"

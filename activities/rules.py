@@ -26,7 +26,7 @@ class FieldRule(StrictModel):
     Args:
         holds: The kinds of identity found in it.
         beside: The field beside it that holds the identity, for a field that identifies nobody by itself.
-        mask: How its value is replaced.
+        mask: How its value is replaced. A token of a number is a number: the type decides, not the data map.
     """
 
     holds: Annotated[tuple[IdentityKind, ...], BeforeValidator(_as_list)] = ()

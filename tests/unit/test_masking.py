@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.masking import CONSTANT, TOKEN_LENGTH, IdentityFinder, Masker, is_mask, is_number_mask, lower
+from activities.masking import CONSTANT, TOKEN, TOKEN_LENGTH, IdentityFinder, Masker, is_mask, is_number_mask, lower
 
 MASKER = Masker(b"k" * 32)
 
@@ -138,3 +139,19 @@ def test_ten_thousand_identities_are_searched_at_once() -> None:
     finder = IdentityFinder(f"person{number}@example.com" for number in range(10_000))
     text = "hello person9999@example.com and person10000@example.com " * 100
     assert len(list(finder.spans(text))) == 100
+
+
+@given(st.lists(st.text(min_size=1), max_size=4), st.text())
+def test_what_stands_beside_identities_in_a_text_stays(identities: list[str], text: str) -> None:
+    finder = IdentityFinder(identities)
+    ends = [0, *(end for span in finder.spans(text) for end in span), len(text)]
+    beside = [re.escape(text[start:stop]) for start, stop in zip(ends[::2], ends[1::2], strict=True)]
+    assert re.fullmatch(TOKEN.pattern.join(beside), MASKER.text(text, finder))
+
+
+@given(st.text().filter(lambda value: not is_mask(value)))
+def test_every_mask_is_known_again_and_no_value_is_taken_for_one(value: str) -> None:
+    assert is_mask(CONSTANT)
+    assert is_mask(MASKER.token(value))
+    assert not is_mask(f"{MASKER.token(value)}.")
+    assert not is_mask(f" {CONSTANT}")
