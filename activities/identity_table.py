@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from activities.contract import Contributor
@@ -12,6 +13,7 @@ from activities.identities import BLANKS, IdentityKind
 from activities.masking import is_mask
 from activities.stores.postgres import quote, translate
 from activities.stores.postgres.statements import email_of
+from activities.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -41,6 +43,20 @@ NAME = """
     SELECT contributor_id, array_agg(DISTINCT kind ORDER BY kind) AS kinds FROM ({holds}) AS held
     GROUP BY contributor_id ORDER BY contributor_id
 """
+
+CANDIDATES = """
+    SELECT n.nspname AS schema, c.relname AS name, k.attname AS key, count(DISTINCT f.oid) AS references,
+           ARRAY(SELECT a.attname::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND t.typcategory IN ('S', 'N', 'U')
+                 ORDER BY a.attnum) AS columns
+    FROM pg_constraint AS f
+    JOIN pg_class AS c ON c.oid = f.confrelid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_attribute AS k ON k.attrelid = c.oid AND k.attnum = f.confkey[1]
+    WHERE f.contype = 'f' AND cardinality(f.confkey) = 1 AND f.conrelid <> f.confrelid AND f.conparentid = 0
+    GROUP BY n.nspname, c.oid, c.relname, k.attname
+"""
+"""Tables with a column that foreign keys of other tables refer to, and what of them may be an identity."""
 
 _BLANKS = "E'" + BLANKS.encode("unicode_escape").decode() + "'"
 
@@ -117,6 +133,49 @@ async def holders(
         async with pool.acquire() as connection, connection.transaction(readonly=True):
             async for row in connection.cursor(NAME.format(holds=query), *_parameters(wanted)):
                 yield row["contributor_id"], [IdentityKind(kind) for kind in row["kinds"]]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A table that may say who exists.
+
+    Args:
+        table: The table.
+        references: Foreign keys of other tables that refer to it.
+    """
+
+    table: IdentityTable
+    references: int
+
+    @property
+    def why(self) -> str:
+        """What speaks for it, in words."""
+        columns = ", ".join((*self.table.emails, *self.table.worker_ids))
+        return f"has {columns}, and {self.references:,} foreign keys refer to its {self.table.id}"
+
+
+async def guess(pool: Pool[Record], suspicion: Suspicion) -> list[Guess]:
+    """Tables that may say who exists: with a column of addresses, and referred to by others; the likeliest first.
+
+    Args:
+        pool: PostgreSQL.
+        suspicion: What a column of addresses or worker ids is called, and where to look.
+
+    Raises:
+        ErasureError: The catalogue cannot be read.
+    """
+    with translated("postgres", translate):
+        rows = await pool.fetch(CANDIDATES)
+    found = []
+    for row in rows:
+        kinds = {column: suspicion.by_name(column) for column in row["columns"]}
+        emails = tuple(column for column, kind in kinds.items() if kind is IdentityKind.EMAIL)
+        worker_ids = tuple(column for column, kind in kinds.items() if kind is IdentityKind.WORKER_ID)
+        table = f"{row['schema']}.{row['name']}"
+        if emails and suspicion.watches("postgres", table):
+            entry = IdentityTable(table=table, id=row["key"], emails=emails, worker_ids=worker_ids)
+            found.append(Guess(entry, row["references"]))
+    return sorted(found, key=lambda each: (-each.references, each.table.table))
 
 
 def _holds(table: IdentityTable) -> str:
