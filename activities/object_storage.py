@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import aioboto3
@@ -36,8 +37,7 @@ async def s3_client(settings: S3Settings) -> AsyncIterator[S3Client]:
         retries={"mode": "standard", "total_max_attempts": 4},
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
     )
-    session = aioboto3.Session()
-    async with session.client(
+    async with _session().client(
         "s3",
         endpoint_url=settings.endpoint_url,
         aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
@@ -46,6 +46,12 @@ async def s3_client(settings: S3Settings) -> AsyncIterator[S3Client]:
         config=config,
     ) as client:
         yield client
+
+
+@cache
+def _session() -> aioboto3.Session:
+    """The SDK's session, kept: it reads its model of S3 from disk but once."""
+    return aioboto3.Session()
 
 
 def translate_for(place: str, settings: str) -> Translate:
