@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import signal
-import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,9 +24,8 @@ from devstack.platform.clients import connect
 from devstack.platform.plan import SMALL, Names, Size
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
+from tests.processes import ROOT, Forked, Streams, module
 from workflows.erase import EraseContributors
-
-ROOT = Path(__file__).parents[1]
 
 
 class HasEnv(Protocol):
@@ -59,19 +58,18 @@ class Worker:
         log: Its standard error.
     """
 
-    process: asyncio.subprocess.Process
+    process: Forked
     log: Path
 
     async def kill(self) -> None:
         """Ends it as a crash does."""
-        self.process.kill()
-        await self.process.wait()
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait(60)
 
     async def stop(self) -> int:
         """Asks it to drain; returns its exit code."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 60)
+        self.process.send_signal(signal.SIGTERM)
+        return await self.process.wait(60)
 
 
 @dataclass
@@ -104,10 +102,8 @@ class Bench:
     async def worker(self) -> AsyncIterator[Worker]:
         """Runs a worker for as long as the block; it must end cleanly unless it was killed."""
         log = self.folder / f"worker-{secrets.token_hex(3)}.log"
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "worker", cwd=ROOT, env=self.env, stdout=file, stderr=file
-            )
+        log.touch()
+        process = module("worker", [], self.env, Streams(log, log))
         running = Worker(process, log)
         try:
             await until(lambda: "worker started" in log.read_text() or process.returncode is not None, 60)
@@ -152,24 +148,10 @@ async def starter(env: Mapping[str, str], *arguments: str) -> Finished:
         env: The whole environment.
         arguments: Of the command line.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "starter",
-        *arguments,
-        cwd=ROOT,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return Finished(process.returncode, stdout.decode(), stderr.decode())
+    with tempfile.TemporaryDirectory() as folder:
+        streams = Streams(Path(folder, "stdout"), Path(folder, "stderr"))
+        code = await module("starter", arguments, env, streams).wait(120)
+        return Finished(code, streams.stdout.read_text("utf-8"), streams.stderr.read_text("utf-8"))
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from starter.exit_codes import ExitCode
-from tests.bench import ROOT, Bench, HasEnv, bare_environment, starter
+from tests.bench import Bench, HasEnv, bare_environment, starter
+from tests.processes import ROOT
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devstack.compose import check, main
-from tests.bench import ROOT
+from tests.processes import ROOT
 
 
 def test_the_projects_own_file_is_sound() -> None:

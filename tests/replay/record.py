@@ -18,7 +18,7 @@ from temporalio.client import WorkflowFailureError
 
 from devstack.platform.plan import SMALL
 from tests.bench import Bench, bench
-from tests.conftest import RunningStack
+from tests.conftest import Elsewhere
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -26,7 +26,7 @@ OF_A_MACHINE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}
 """Fields that name a host, a process or a path; a replay needs none of them."""
 
 
-async def record(stack: RunningStack) -> None:
+async def record(stack: Elsewhere) -> None:
     """Records one history for each way in which a batch ends."""
     for name in ("erased", "refused", "warned", "rolled-back", "shredded"):
         with tempfile.TemporaryDirectory() as folder:
@@ -66,4 +66,4 @@ def _clean(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(RunningStack(Path(sys.argv[1]))))
+    asyncio.run(record(Elsewhere.named(Path(sys.argv[1]))))
