@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -30,6 +30,18 @@ async def s3_client(settings: S3Settings) -> AsyncIterator[S3Client]:
     Yields:
         The client, with time-outs, path-style addresses on endpoints of one's own, and the SDK's standard retries.
     """
+    async with aws_client("s3", settings) as client:
+        yield client
+
+
+@asynccontextmanager
+async def aws_client(service: Literal["s3", "kms"], settings: S3Settings) -> AsyncIterator[Any]:
+    """Opens a client of one of AWS's services; makes no request.
+
+    Args:
+        service: The service.
+        settings: Where it is, and its keys.
+    """
     config = AioConfig(
         connect_timeout=5,
         read_timeout=60,
@@ -38,7 +50,7 @@ async def s3_client(settings: S3Settings) -> AsyncIterator[S3Client]:
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
     )
     async with _session().client(
-        "s3",
+        service,
         endpoint_url=settings.endpoint_url,
         aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
         aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_KEY_SIZE = 32
 
 
 class SettingsError(Exception):
@@ -47,18 +50,26 @@ class S3Settings(BaseSettings):
 
 
 class VaultSettings(BaseSettings):
-    """The vault: a bucket of its own, and the key that wraps every batch key.
+    """The vault: a bucket of its own, and what wraps every batch key: a key, a file with a key, or a key of AWS KMS.
 
     Args:
         bucket: The bucket.
         key: 32 bytes in base64.
+        key_file: A file that holds the same, as mounted secrets do; or the 32 bytes as they are.
+        kms_key_id: A symmetric key of AWS KMS: id, ARN or alias. It never leaves KMS.
+        kms_endpoint_url: Where KMS is, unless it is AWS's own.
+        kms_region: Its region, unless it is the bucket's.
         endpoint_url: Where the bucket is, unless it is where the platform's files are (then also set the keys).
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_VAULT__", extra="ignore")
 
     bucket: str = Field(min_length=3)
-    key: SecretStr
+    key: SecretStr | None = None
+    key_file: Path | None = None
+    kms_key_id: str | None = Field(default=None, min_length=1)
+    kms_endpoint_url: str | None = None
+    kms_region: str | None = None
     endpoint_url: str | None = None
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
@@ -66,19 +77,46 @@ class VaultSettings(BaseSettings):
 
     @field_validator("key")
     @classmethod
-    def _is_a_key(cls, key: SecretStr) -> SecretStr:
-        try:
-            size = len(base64.b64decode(key.get_secret_value(), validate=True))
-        except ValueError:
-            size = 0
-        if size != 32:
-            raise ValueError("must be 32 random bytes in base64: make one with `openssl rand -base64 32`")
+    def _is_a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            _key_of(key.get_secret_value().encode())
         return key
+
+    @field_validator("key_file")
+    @classmethod
+    def _holds_a_key(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                _key_of(file.read_bytes())
+            except OSError as error:
+                raise ValueError(f"cannot be read: {error.strerror}") from None
+        return file
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        given = [name for name in ("KEY", "KEY_FILE", "KMS_KEY_ID") if getattr(self, name.lower()) is not None]
+        if len(given) != 1:
+            names = [f"ERASURE_VAULT__{name}" for name in given]
+            what = f"{' and '.join(names)} are both set" if given else "ERASURE_VAULT__KEY is not set"
+            raise ValueError(f"{what}: the vault needs one of KEY, KEY_FILE and KMS_KEY_ID")
+        return self
 
     @property
     def master_key(self) -> bytes:
-        """The key's 32 bytes."""
-        return base64.b64decode(self.key.get_secret_value())
+        """The key's 32 bytes, where it is not a key of KMS."""
+        if self.key_file is not None:
+            return _key_of(self.key_file.read_bytes())
+        return _key_of(self.key.get_secret_value().encode() if self.key else b"")
+
+    @property
+    def kms(self) -> S3Settings:
+        """Where KMS is; its credentials are the vault's own, or those of the AWS SDK's chain."""
+        return S3Settings(
+            endpoint_url=self.kms_endpoint_url,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            region=self.kms_region or self.region or S3Settings().region,
+        )
 
     def storage(self, platform: S3Settings) -> S3Settings:
         """The vault's own connection, or the platform's where it has none of its own."""
@@ -90,6 +128,19 @@ class VaultSettings(BaseSettings):
             secret_key=self.secret_key,
             region=self.region or platform.region,
         )
+
+
+def _key_of(text: bytes) -> bytes:
+    """The 32 bytes of a key, given as they are or in base64."""
+    if len(text) == _KEY_SIZE:
+        return text
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_SIZE:
+        raise ValueError("must be 32 random bytes in base64: make one with `openssl rand -base64 32`")
+    return key
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -106,8 +157,8 @@ def load(settings: type[AnySettings]) -> AnySettings:
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         faults = "; ".join(
-            f"{prefix}{'__'.join(str(part) for part in fault['loc']).upper()}: "
-            + ("is not set" if fault["type"] == "missing" else fault["msg"])
+            (f"{prefix}{'__'.join(str(part) for part in fault['loc']).upper()}: " if fault["loc"] else "")
+            + ("is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, "))
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(f"{faults}. Set it in the environment, see the README's table of settings") from None

@@ -73,7 +73,7 @@ class BatchActivities:
     async def write_report(self, status: BatchStatus) -> Reported:
         """Writes the report into the vault, with the names of those who stay: under a hold, or sharing an identity."""
         async with _work():
-            archive = self._vault.archive(status.batch_id)
+            archive = await self._vault.archive(status.batch_id)
             held = await report.holds(archive, self._vault, self._holds, status)
             stayers = await report.stayers(archive, self._vault, status)
             name = await report.write(archive, status, held, stayers)

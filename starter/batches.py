@@ -82,7 +82,7 @@ async def look(session: Session, batch_id: str) -> View:
 async def reported(session: Session, batch_id: str) -> BatchStatus | None:
     """The status in the batch's report, or None where it ended without one."""
     try:
-        found = await report.read(session.vault.archive(batch_id))
+        found = await report.read(await session.vault.archive(batch_id))
     except VaultMissingError:
         return None
     return _STATUS.validate_python(found["json"])

@@ -66,7 +66,7 @@ def erase(
             _say(f"Column {column} is not used.")
         async with session() as opened:
             await opened.vault.probe()
-            content = opened.vault.name_batch(found.digest)
+            content = await opened.vault.name_batch(found.digest)
             batch_id = _name(batch) or content
             resumes = await _state(opened, batch_id, content)
             if resumes is not None:

@@ -25,7 +25,7 @@ def report(
 
     async def main() -> ExitCode:
         async with session() as opened:
-            found = await reports.read(opened.vault.archive(batch))
+            found = await reports.read(await opened.vault.archive(batch))
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
             markdown, document = output / f"{batch}.md", output / f"{batch}.json"

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from activities.errors import CriticalError, TransientError
 from activities.object_storage import s3_client
 from activities.settings import S3Settings, VaultSettings
-from activities.vault import PART_SIZE, BatchVault, Vault, VaultMissingError, VaultTamperedError
+from activities.vault import PART_SIZE, BatchVault, MasterKey, Vault, VaultMissingError, VaultTamperedError
 from tests.bench import HasEnv
 from tests.stores.conftest import s3_settings
 
@@ -139,7 +139,7 @@ async def test_an_altered_or_missing_part_is_found(vault: BatchVault, s3: S3Clie
 
 
 async def test_two_callers_who_create_a_batch_get_the_same_key(bucket: str, s3: S3Client) -> None:
-    opened = Vault(s3, bucket, b"m" * 32)
+    opened = Vault(s3, bucket, MasterKey(b"m" * 32))
     name = f"test-{secrets.token_hex(6)}"
     one, other = await opened.create(name), await opened.create(name)
     assert one.masker.token("x") == other.masker.token("x") == (await opened.open(name)).masker.token("x")
@@ -147,24 +147,24 @@ async def test_two_callers_who_create_a_batch_get_the_same_key(bucket: str, s3: 
 
 async def test_another_master_key_does_not_open_a_batch(bucket: str, s3: S3Client) -> None:
     name = f"test-{secrets.token_hex(6)}"
-    await Vault(s3, bucket, b"m" * 32).create(name)
+    await Vault(s3, bucket, MasterKey(b"m" * 32)).create(name)
     with pytest.raises(VaultTamperedError, match="ERASURE_VAULT__KEY"):
-        await Vault(s3, bucket, b"n" * 32).open(name)
+        await Vault(s3, bucket, MasterKey(b"n" * 32)).open(name)
 
 
 async def test_the_same_content_names_the_same_batch_only_under_the_same_key(bucket: str, s3: S3Client) -> None:
-    one, other = Vault(s3, bucket, b"m" * 32), Vault(s3, bucket, b"n" * 32)
-    assert one.name_batch(b"digest") == one.name_batch(b"digest") != other.name_batch(b"digest")
+    one, other = Vault(s3, bucket, MasterKey(b"m" * 32)), Vault(s3, bucket, MasterKey(b"n" * 32))
+    assert await one.name_batch(b"digest") == await one.name_batch(b"digest") != await other.name_batch(b"digest")
 
 
 async def test_a_probe_leaves_nothing_behind(bucket: str, s3: S3Client) -> None:
-    await Vault(s3, bucket, b"m" * 32).probe()
+    await Vault(s3, bucket, MasterKey(b"m" * 32)).probe()
     assert "Contents" not in await s3.list_objects_v2(Bucket=bucket, Prefix="probe/")
 
 
 async def test_a_missing_bucket_is_critical(s3: S3Client) -> None:
     with pytest.raises(CriticalError, match="bucket does not exist"):
-        await Vault(s3, "no-such-bucket", b"m" * 32).probe()
+        await Vault(s3, "no-such-bucket", MasterKey(b"m" * 32)).probe()
 
 
 async def test_wrong_credentials_are_critical(stack: HasEnv, bucket: str) -> None:
@@ -172,7 +172,7 @@ async def test_wrong_credentials_are_critical(stack: HasEnv, bucket: str) -> Non
     settings = S3Settings(endpoint_url=endpoint, access_key=SecretStr("nobody"), secret_key=SecretStr("wrong-secret"))
     async with s3_client(settings) as client:
         with pytest.raises(CriticalError, match="access"):
-            await Vault(client, bucket, b"m" * 32).probe()
+            await Vault(client, bucket, MasterKey(b"m" * 32)).probe()
 
 
 async def test_an_unreachable_server_is_transient() -> None:
@@ -226,7 +226,7 @@ async def test_after_shredding_no_version_is_left_and_even_a_copy_of_the_bucket_
     batch = await whole.create(f"test-{secrets.token_hex(6)}")
     for number in range(3):
         await write(batch, f"pre-image/{number}", SECRET)
-    archive = whole.archive(batch.batch_id)
+    archive = await whole.archive(batch.batch_id)
     await write(archive, "report/000000", "counts")
     copies = {
         key: await (await s3.get_object(Bucket=bucket, Key=key))["Body"].read()
@@ -249,7 +249,7 @@ async def test_after_shredding_no_version_is_left_and_even_a_copy_of_the_bucket_
     for number in range(3):
         with pytest.raises(VaultTamperedError):
             await read(again, f"pre-image/{number}")
-    assert await read(whole.archive(batch.batch_id), "report/000000") == ["counts"], "reports outlive the key"
+    assert await read(await whole.archive(batch.batch_id), "report/000000") == ["counts"], "reports outlive the key"
     await whole.shred(batch.batch_id)
     assert await whole.shred(batch.batch_id) == 0, "a second time finds nothing"
 
