@@ -16,6 +16,7 @@ from activities.stores import elasticsearch, postgres
 from activities.stores.elasticsearch.connection import ElasticsearchSettings
 from activities.vault import BatchVault, Vault
 from tests.bench import HasEnv
+from tests.stores import clickhouse_database
 from tests.stores.elasticsearch_cluster import ANN, Cluster
 from tests.stores.postgres_schema import Database, settings_of
 
@@ -97,3 +98,9 @@ async def db(stack: HasEnv, heartbeat: Heartbeat) -> AsyncIterator[Database]:
 async def filled(db: Database) -> Database:
     await db.fill()
     return db
+
+
+@pytest.fixture
+async def database(stack: HasEnv, heartbeat: Heartbeat) -> AsyncIterator[clickhouse_database.Database]:
+    async with clickhouse_database.database(stack.env["ERASURE_CLICKHOUSE__URL"], heartbeat) as opened:
+        yield opened

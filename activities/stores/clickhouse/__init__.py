@@ -1,18 +1,29 @@
 """ClickHouse: one mutation a table a batch, joined with the batch's values; masks are reversible tokens.
 
 connection   settings, client, errors
-catalogue    which tables a pattern names, which of them can be mutated, and what forbids it
+cluster      one server or all of a cluster: what statements have to say
+data_map     table patterns and their fields
+schema       the database's own catalogue: tables, columns, what feeds what
+shapes       what a column's type is made of
+fields       fields of the data map in a table's columns, and what forbids to mask them
+catalogue    the tables behind the patterns
+expressions  SQL over what lies in a column
 masking      the SQL that finds, masks and unmasks the rows of one table
+json_text    where values stand in a text that is JSON
+values       the values that a batch finds, each with its mask
+staging      the batch's own table
 mutations    starts one, waits for exactly that one, kills what cannot finish
-staging      the batch's own tables
+rewriting    tables whose keys hold what is masked are written anew
+streams      waits for rows that are on their way
+remains      dictionaries, detached and outdated parts, left-over tables
 store        the verbs
 """
 
 from __future__ import annotations
 
 from activities.contract import StoreKind
-from activities.stores.clickhouse.catalogue import ClickHouseMap
 from activities.stores.clickhouse.connection import ClickHouseSettings, connect
+from activities.stores.clickhouse.data_map import ClickHouseMap
 from activities.stores.clickhouse.store import ClickHouseStore
 
 KIND = StoreKind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.errors import CriticalError, ErasureError, TransientError
+from activities.stores.clickhouse.cluster import Cluster
 
 PLACE = "clickhouse"
 CONNECTIONS = 16
@@ -30,6 +31,7 @@ class ClickHouseSettings(BaseSettings):
         database: The database whose tables the data map names; the tool's staging tables are made there too.
         user: The user.
         password: Its password.
+        cluster: The cluster whose servers hold the tables; unset where one server holds them.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_CLICKHOUSE__", extra="ignore")
@@ -38,6 +40,7 @@ class ClickHouseSettings(BaseSettings):
     database: str = "default"
     user: str | None = None
     password: SecretStr | None = None
+    cluster: str | None = None
 
 
 class Client:
@@ -50,6 +53,7 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, settings: ClickHouseSettings) -> None:
         self.database = settings.database
+        self.cluster = Cluster(settings.cluster)
         self._session = session
         self._url = settings.url
         # without wait_end_of_query an error in mid-stream would put result rows into the error's text
@@ -87,27 +91,33 @@ class Client:
             chunk = [tuple(_hex(value) for value in row) for row in rows[start : start + INSERT_CHUNK]]
             await self._chclient.execute(statement, *chunk)
 
-    async def select(self, query: str, identities: Iterable[tuple[str, str]]) -> list[list[str]]:
-        """Runs a query that reads the table ``identities (kind, value)``, sent along with it: nothing is written.
+    async def select(self, query: str, sent: Iterable[tuple[str, str]]) -> AsyncGenerator[list[str], None]:
+        """Runs a query that reads the table ``sent (name, value)``, sent along with it: nothing is written.
 
         Args:
             query: Returns columns of hexadecimal text or of numbers.
-            identities: Kinds and values.
+            sent: Names and values; a name is one of `literal`.
 
-        Returns:
-            The rows, as text.
+        Yields:
+            The rows, as text; they are read as they come.
         """
         form = aiohttp.FormData()
-        lines = BytesIO("".join(f"{kind}\t{_hex(value)}\n" for kind, value in identities).encode())
-        form.add_field("identities", lines, filename="identities", content_type="text/tab-separated-values")
-        sent = {"identities_structure": "kind String, value String", "query": f"{query} FORMAT TSV"}
+        lines = BytesIO("".join(f"{_escape(name)}\t{_hex(value)}\n" for name, value in sent).encode())
+        form.add_field("sent", lines, filename="sent", content_type="text/tab-separated-values")
+        options = {"sent_structure": "name String, value String", "query": f"{query} FORMAT TSV"}
         async with self._session.post(
-            self._url, params={**self._chclient.params, **sent}, headers=self._chclient.headers, data=form
+            self._url,
+            params={**self._chclient.params, **options},
+            headers=self._chclient.headers,
+            data=form,
         ) as answer:
-            text = await answer.text()
             if answer.status != 200:
-                raise ChClientError(text)
-        return [line.split("\t") for line in text.splitlines()]
+                raise ChClientError(await answer.text())
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *full, rest = (rest + chunk).split(b"\n")
+                for line in full:
+                    yield line.decode().split("\t")
 
 
 @asynccontextmanager
@@ -118,14 +128,13 @@ async def connect(settings: ClickHouseSettings) -> AsyncIterator[Client]:
         yield Client(session, settings)
 
 
-def quote(name: str) -> str:
-    """A name as an identifier."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
 def text_of(hexadecimal: str) -> str:
     """A value as it is stored; bytes that are not UTF-8 are kept as lone surrogates."""
     return bytes.fromhex(hexadecimal).decode("utf-8", "surrogateescape")
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _hex(value: str) -> str:
@@ -142,7 +151,10 @@ _CRITICAL = {
     164: ("the user may only read", "Use a user that may ALTER UPDATE, CREATE, INSERT and DROP."),
     242: ("a table is read-only", "Look at the replica's state, then submit again."),
     420: ("a key column cannot be updated", "Take the column out of the data map, or rebuild the table without it."),
-    497: ("a right is missing", "Grant SELECT, ALTER UPDATE, CREATE TABLE, INSERT, DROP TABLE on the database."),
+    497: (
+        "a right is missing",
+        "Grant SELECT, ALTER UPDATE, ALTER SETTINGS, CREATE TABLE, INSERT, DROP TABLE on the database.",
+    ),
     516: ("the login is refused", "Check ERASURE_CLICKHOUSE__USER and __PASSWORD."),
     243: ("there is no room on the disk", "Make room: a mutation rewrites the parts that it touches."),
 }

@@ -1,112 +1,218 @@
-"""The SQL that finds and masks the rows of one table.
+"""The SQL that finds, masks and unmasks the rows of one table.
 
-A row is found by a subquery over identities, never by literals: those would stay readable in ``system.mutations``.
+A row is found by a subquery over the batch's values, never by literals: those would stay readable in
+``system.mutations``. One query a field finds the values; from then on a row is to be masked if it holds one of them.
 """
 
 from __future__ import annotations
 
-from activities.identities import IdentityKind
-from activities.masking import CONSTANT
-from activities.rules import FieldRule
-from activities.stores.clickhouse.catalogue import Table
-from activities.stores.clickhouse.connection import quote
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-SENT = "(SELECT unhex(value) FROM identities WHERE kind = '{kind}')"
-"""Identities that came along with the query."""
+from activities.identities import BLANKS, IdentityKind
+from activities.masking import Strategy
+from activities.stores.clickhouse.cluster import literal, quote
+from activities.stores.clickhouse.expressions import Beside, Change, Test, changed, holds, text, texts
+from activities.stores.clickhouse.fields import Table, TableField
+from activities.stores.clickhouse.shapes import ArrayOf, Leaf
 
-STAGED = "(SELECT value FROM {identities} WHERE kind = '{kind}')"
-"""Identities in the batch's staging table: a mutation outlives the query that started it."""
+SENT = "(SELECT unhex(value) FROM sent WHERE name = {name})"
+"""Values that came along with the query."""
 
-
-def _text(column: str) -> str:
-    return f"ifNull(CAST({quote(column)} AS Nullable(String)), '')"
-
-
-def _holds(column: str, rule: FieldRule, source: str) -> str:
-    """Whether a column holds an identity; emails match without regard to case and surrounding blanks."""
-    tests = []
-    for kind in rule.holds:
-        value = _text(column)
-        if kind is IdentityKind.EMAIL:
-            value = f"lowerUTF8(trim(BOTH ' \\t\\n\\r' FROM {value}))"
-        tests.append(f"{value} IN {source.replace('{kind}', str(kind))}")
-    return f"({' OR '.join(tests)})"
+WORD = "[a-z0-9_]+"
 
 
-def column_condition(table: Table, column: str, source: str) -> str:
-    """When a column of a row is to be masked: it holds an identity, or stands beside one that does."""
-    rule = table.rules[column]
-    holder = column if rule.beside is None else rule.beside
-    condition = _holds(holder, table.rules[holder], source)
-    if rule.beside is None:
-        return condition
-    unmasked = f"{_text(column)} != '' AND NOT startsWith({_text(column)}, '{CONSTANT}')"
-    return f"({condition} AND {unmasked})"
+def among(names: Collection[str]) -> Test:
+    """Whether a text is one of those sent along under some names; emails as `identities.normal` has them."""
+
+    def test(value: str) -> str:
+        tests = []
+        for name in names:
+            compared = value
+            if name == IdentityKind.EMAIL:
+                compared = f"lowerUTF8(trim(BOTH {literal(BLANKS)} FROM {value}))"
+            tests.append(f"{compared} IN {SENT.replace('{name}', literal(name))}")
+        return f"({' OR '.join(tests)})"
+
+    return test
 
 
-def row_condition(table: Table, source: str) -> str:
-    """When a row is to be changed: one of its columns holds an identity."""
-    holders = [column for column, rule in table.rules.items() if rule.beside is None]
-    return " OR ".join(_holds(column, table.rules[column], source) for column in holders)
+def may_hold(words: bool, others: Collection[str]) -> Test:
+    """Whether identities may stand inside of a text; it is read then.
+
+    Args:
+        words: Whether words of identities were sent along.
+        others: Conditions of a text, as patterns; one of them is enough.
+    """
+
+    def test(value: str) -> str:
+        tests = [f"match({value}, {literal(pattern)})" for pattern in others]
+        if words:
+            found = f"extractAll(lowerUTF8(replaceAll({value}, 'İ', 'i')), {literal(WORD)})"
+            sent = SENT.replace("{name}", "'word'")
+            tests.append(f"arrayExists(erasure_word -> erasure_word IN {sent}, {found})")
+        return f"({' OR '.join(tests) or 'false'})"
+
+    return test
 
 
-def count(table: Table) -> str:
-    """How many rows hold an identity."""
-    return f"SELECT count() FROM {quote(table.name)} WHERE {row_condition(table, SENT)}"
+def values(table: Table, each: TableField, test: Test, holder: Test | None = None) -> str:
+    """The distinct texts of a field that pass a test, in hexadecimal.
 
-
-def values(table: Table, column: str) -> str:
-    """The distinct values that are to be masked in a column, in hexadecimal."""
-    return (
-        f"SELECT DISTINCT hex({_text(column)}) FROM {quote(table.name)} WHERE {column_condition(table, column, SENT)}"
+    Args:
+        table: The table.
+        each: The field.
+        test: Of the field's own texts; for one that stands beside another, any of them passes.
+        holder: Passed by the texts that it stands beside.
+    """
+    found = (
+        _texts_beside(table, each, holder) if holder is not None else texts(each.shape, quote(each.column), each.path)
     )
+    inner = f"SELECT arrayJoin({found}) AS erasure_text FROM {table.source}"
+    return f"SELECT DISTINCT hex(erasure_text) FROM ({inner}) WHERE {test('erasure_text')}"
 
 
-def mutation(table: Table, identities: str, masks: str) -> str:
-    """The one mutation of a table: every value becomes its mask, by the batch's staging tables.
+def _texts_beside(table: Table, each: TableField, test: Test) -> str:
+    assert each.rule.beside is not None, "the field stands beside another"
+    holder = table.fields[each.rule.beside]
+    column = quote(each.column)
+    if each.column == holder.column:
+        return texts(each.shape, column, each.path, Beside(holder.path, test))
+    if _side_by_side(each, holder):
+        assert isinstance(each.shape, ArrayOf), "a column of a Nested"
+        assert isinstance(holder.shape, ArrayOf), "a column of a Nested"
+        condition = holds(holder.shape.of, "erasure_h", holder.path, test, 1)
+        inner = texts(each.shape.of, "erasure_v", each.path, None, 1)
+        return (
+            f"arrayFlatten(arrayMap((erasure_v, erasure_h) -> if({condition}, {inner}, []), "
+            f"{column}, {quote(holder.column)}))"
+        )
+    return f"if({_holds(holder, test)}, {texts(each.shape, column, each.path)}, [])"
+
+
+def _side_by_side(each: TableField, other: TableField) -> bool:
+    """Whether two columns are of one Nested: element belongs to element."""
+    prefixes = [column.rpartition(".")[0] for column in (each.column, other.column)]
+    return prefixes[0] == prefixes[1] != ""
+
+
+def _holds(each: TableField, test: Test) -> str:
+    return holds(each.shape, quote(each.column), each.path, test)
+
+
+def row_condition(table: Table, names: Collection[str], test_of: dict[str, Test]) -> str:
+    """When a row holds one of a field's values, for some fields."""
+    return " OR ".join(_holds(table.fields[name], test_of[name]) for name in names) or "false"
+
+
+def count(table: Table, names: Collection[str]) -> str:
+    """How many rows hold one of the values that were sent along under the fields' labels."""
+    tests = {name: among([table.label(name)]) for name in names}
+    return f"SELECT count() FROM {table.source} WHERE {row_condition(table, names, tests)}"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The batch's staging table of masks, read in one direction.
+
+    Args:
+        table: The table, quoted.
+        back: Whether masks become values again.
+    """
+
+    table: str
+    back: bool = False
+
+    def test(self, label: str) -> Test:
+        """Whether a text is a value of a field to be replaced."""
+        column = "mask" if self.back else "value"
+        return lambda value: f"{value} IN (SELECT {column} FROM {self.table} WHERE field = {literal(label)})"
+
+    def replace(self, label: str) -> str:
+        """Two arrays: texts, and what stands for them.
+
+        Sorted as pairs, since two subqueries may read the rows in two orders.
+        """
+        read = f"FROM {self.table} WHERE field = {literal(label)}"
+        pairs = [
+            f"(SELECT arrayMap(pair -> pair.{number}, arraySort(groupUniqArray((value, mask)))) {read})"
+            for number in ((2, 1) if self.back else (1, 2))
+        ]
+        return ", ".join(pairs)
+
+
+def new_columns(table: Table, names: Collection[str], masks: Masks) -> dict[str, str]:
+    """The columns that hold some fields, each as an expression of its new value.
 
     Args:
         table: The table.
-        identities: The staging table of identities, quoted.
-        masks: The staging table of values and masks, quoted.
+        names: Fields of which values are staged.
+        masks: The staged values.
     """
-    source = STAGED.replace("{identities}", identities)
-    lookup = f"{_column_of_pairs(masks, 1)}, {_column_of_pairs(masks, 2)}"
-    updates = [
-        f"{quote(column)} = if({column_condition(table, column, source)}, "
-        f"transform({_text(column)}, {lookup}, {_text(column)}), {quote(column)})"
-        for column in table.rules
-    ]
-    return f"ALTER TABLE {quote(table.name)} UPDATE {', '.join(updates)} WHERE {row_condition(table, source)}"
+    by_column: dict[str, list[TableField]] = {}
+    for name in names:
+        by_column.setdefault(table.fields[name].column, []).append(table.fields[name])
+    return {column: _new_column(table, column, fields, masks) for column, fields in by_column.items()}
 
 
-def count_masked(table: Table) -> str:
-    """How many rows hold one of the masks that come along with the query."""
-    sent = SENT.replace("{kind}", "mask")
-    return f"SELECT count() FROM {quote(table.name)} WHERE {_any_in(table, sent)}"
+def _new_column(table: Table, column: str, fields: list[TableField], masks: Masks) -> str:
+    inner: list[Change] = []
+    outer: list[tuple[TableField, Change]] = []
+    for each in fields:
+        label = table.label(each.name)
+        drops = masks.test(label) if each.rule.mask is Strategy.REMOVE else None
+        change = Change(each.path, _replacing(each, masks, label), drops)
+        holder = table.fields[each.rule.beside] if each.rule.beside and not each.inside and not masks.back else None
+        if holder is None:
+            inner.append(change)
+        elif holder.column == column:
+            beside = Beside(holder.path, masks.test(table.label(holder.name)))
+            inner.append(Change(each.path, change.apply, drops, beside))
+        else:
+            outer.append((holder, change))
+    shape, value = fields[0].shape, quote(column)
+    value = changed(shape, value, inner)
+    for holder, change in outer:
+        test = masks.test(table.label(holder.name))
+        if _side_by_side(fields[0], holder) and isinstance(shape, ArrayOf) and isinstance(holder.shape, ArrayOf):
+            condition = holds(holder.shape.of, "erasure_h", holder.path, test, 1)
+            each_value = changed(shape.of, "erasure_v", [change], 1)
+            pair = f"(erasure_v, erasure_h) -> if({condition}, {each_value}, erasure_v)"
+            value = f"arrayMap({pair}, {value}, {quote(holder.column)})"
+        else:
+            value = f"if({_holds(holder, test)}, {changed(shape, value, [change])}, {value})"
+    return value
 
 
-def reverse(table: Table, masks: str) -> str:
-    """The one mutation that turns every mask of the batch back into its value.
+def _replacing(each: TableField, masks: Masks, label: str) -> Callable[[Leaf, str], str]:
+    def apply(leaf: Leaf, value: str) -> str:
+        plain = text(leaf, value)
+        if each.rule.mask is Strategy.NULL and not each.inside:
+            return f"if({masks.test(label)(plain)}, NULL, {value})"
+        new = f"CAST(transform({plain}, {masks.replace(label)}, {plain}) AS {leaf.type})"
+        return f"if({masks.test(label)(plain)}, {new}, {value})"
+
+    return apply
+
+
+def staged_rows(table: Table, names: Collection[str], masks: Masks) -> str:
+    """When a row holds a staged value: backwards of any field, forwards of one that stands beside no other."""
+    looked = [name for name in names if masks.back or table.fields[name].holds]
+    return row_condition(table, looked, {name: masks.test(table.label(name)) for name in looked})
+
+
+def mutation(table: Table, names: Collection[str], masks: Masks, on: str = "") -> str:
+    """The one mutation of a table: every staged value of some fields is replaced.
+
+    Replicas of a table take no subquery in a mutation unless told that it reads the same on each of them.
 
     Args:
         table: The table.
-        masks: The staging table of values and masks, quoted.
+        names: Fields of which values are staged.
+        masks: The staged values.
+        on: Which servers.
     """
-    source = f"(SELECT mask FROM {masks})"
-    lookup = f"{_column_of_pairs(masks, 2)}, {_column_of_pairs(masks, 1)}"
-    updates = [
-        f"{quote(column)} = if({_text(column)} IN {source}, "
-        f"transform({_text(column)}, {lookup}, {_text(column)}), {quote(column)})"
-        for column in table.rules
-    ]
-    return f"ALTER TABLE {quote(table.name)} UPDATE {', '.join(updates)} WHERE {_any_in(table, source)}"
-
-
-def _any_in(table: Table, source: str) -> str:
-    return " OR ".join(f"{_text(column)} IN {source}" for column in table.rules)
-
-
-def _column_of_pairs(masks: str, number: int) -> str:
-    """Values (1) or masks (2) as an array; sorted as pairs, since two queries may read the rows in two orders."""
-    return f"(SELECT arrayMap(pair -> pair.{number}, arraySort(groupUniqArray((value, mask)))) FROM {masks})"
+    updates = ", ".join(f"{quote(column)} = {new}" for column, new in new_columns(table, names, masks).items())
+    rows = staged_rows(table, names, masks)
+    settings = "SETTINGS allow_nondeterministic_mutations = 1"
+    return f"ALTER TABLE {quote(table.name)}{on} UPDATE {updates} WHERE {rows} {settings}"

@@ -17,11 +17,16 @@ FAILED_POLLS = 10
 """A mutation that says for so many polls that it fails is killed: it would block all later ones of its table."""
 
 LIST = """
-    SELECT mutation_id AS id, command, is_done AS done, parts_to_do AS parts, latest_fail_reason AS reason
-    FROM system.mutations WHERE database = {database} AND table = {table}
+    SELECT concat(hostName(), ' ', mutation_id) AS id, mutation_id AS mutation, command, is_done AS done,
+        parts_to_do AS parts, latest_fail_reason AS reason
+    FROM {mutations} WHERE database = {database} AND table = {table}
 """
 
-KILL = "KILL MUTATION WHERE database = {database} AND table = {table} AND mutation_id = {mutation}"
+KILL = """
+    KILL MUTATION{on} WHERE database = {database} AND table = {table} AND mutation_id = {mutation}
+        AND position(command, {staging}) > 0
+"""
+"""Of one batch: on another server of a cluster the same number may be somebody else's."""
 
 
 class Mutations:
@@ -57,8 +62,9 @@ class Mutations:
             raise TransientError(self._table, f"{unfinished} unfinished mutations wait already", remedy)
         await self._client.execute(statement)
         ids = {row["id"] for row in earlier}
-        (mutation,) = [row["id"] for row in await self._own() if row["id"] not in ids]
-        await self._finish(str(mutation))
+        for row in await self._own():
+            if row["id"] not in ids:
+                await self._finish(row["id"])
 
     async def finish_own(self) -> None:
         """Waits for what an earlier attempt started."""
@@ -70,7 +76,7 @@ class Mutations:
         """Stops what an earlier attempt started; parts that are done stay done."""
         for row in await self._own():
             if not row["done"]:
-                await self._kill(row["id"])
+                await self._kill(row["mutation"])
 
     async def _finish(self, mutation: str) -> None:
         pause, failed = 0.02, 0
@@ -81,7 +87,7 @@ class Mutations:
             self._heartbeat(f"{self._table}, parts to mutate", int(row["parts"]))
             failed = failed + 1 if row["reason"] else 0
             if failed >= FAILED_POLLS:
-                await self._kill(mutation)
+                await self._kill(row["mutation"])
                 what = f"its mutation fails with code {error_code(row['reason'])} and was killed"
                 remedy = "Look into ClickHouse's log. Some parts may be changed already: try again, or roll back."
                 raise CriticalError(self._table, what, remedy)
@@ -89,7 +95,13 @@ class Mutations:
             pause = min(pause * 1.5, 1)
 
     async def _kill(self, mutation: str) -> None:
-        await self._client.fetch(KILL, database=self._client.database, table=self._table, mutation=mutation)
+        await self._client.fetch(
+            KILL.replace("{on}", self._client.cluster.on),
+            database=self._client.database,
+            table=self._table,
+            mutation=mutation,
+            staging=self._staging.name,
+        )
 
     async def _own(self) -> list[dict[str, Any]]:
         return [row for row in await self._all() if self._staging.owns(row["command"])]
@@ -104,4 +116,5 @@ async def pending(client: Client, table: str) -> int:
 
 
 async def _all(client: Client, table: str) -> list[dict[str, Any]]:
-    return await client.fetch(LIST, database=client.database, table=table)
+    query = LIST.replace("{mutations}", client.cluster.system("mutations"))
+    return await client.fetch(query, database=client.database, table=table)

@@ -1,22 +1,27 @@
-"""The batch's own tables in ClickHouse, there for as long as a mutation may need them."""
+"""The batch's own table in ClickHouse, there for as long as a mutation may need them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from activities.stores.clickhouse.connection import Client, quote
+from activities.stores.clickhouse.cluster import quote
+from activities.stores.clickhouse.connection import Client
 
 PREFIX = "erasure_"
 """What the tool's own tables begin with."""
 
+NOT_WORD = r"\W"
+
 # MergeTree and not Memory: a mutation that goes on after a crash of the server has to find them
-IDENTITIES = "CREATE TABLE IF NOT EXISTS {table} (kind String, value String) ENGINE = MergeTree ORDER BY (kind, value)"
-MASKS = "CREATE TABLE IF NOT EXISTS {table} (value String, mask String) ENGINE = MergeTree ORDER BY value"
+MASKS = """
+    CREATE TABLE IF NOT EXISTS {table}{on} (field String, value String, mask String)
+    ENGINE = {engine} ORDER BY (field, value)
+"""
 
 
 class Staging:
-    """The staging tables of one batch.
+    """The staging table of one batch: fields, values and masks.
 
     Args:
         client: The client.
@@ -25,39 +30,36 @@ class Staging:
 
     def __init__(self, client: Client, batch_id: str) -> None:
         self._client = client
-        self._name = PREFIX + re.sub(r"\W", "_", batch_id)
-        self.identities_table, self.masks_table = (
-            f"{quote(client.database)}.{quote(f'{self._name}_{what}')}" for what in ("identities", "masks")
-        )
+        self.batch_id = batch_id
+        self.name = f"{PREFIX}{re.sub(NOT_WORD, '_', batch_id)}_masks"
+        self.table = f"{quote(client.database)}.{quote(self.name)}"
 
     def owns(self, command: object) -> bool:
-        """Whether a mutation is of this batch: it reads one of these tables."""
-        return any(f"{self._name}_{what}" in str(command) for what in ("identities", "masks"))
+        """Whether a mutation is of this batch: it reads this table."""
+        return self.name in str(command)
 
-    async def identities(self, identities: Sequence[tuple[str, str]]) -> None:
-        """Fills the table of identities, unless an earlier attempt did."""
-        await self._client.execute(IDENTITIES.replace("{table}", self.identities_table))
-        await self._client.execute(MASKS.replace("{table}", self.masks_table))
-        rows = await self._client.fetch(f"SELECT count() AS rows FROM {self.identities_table}")
-        if rows[0]["rows"] < len(identities):
-            await self._client.insert(self.identities_table, ("kind", "value"), identities)
+    @property
+    def creation(self) -> str:
+        """The statement that makes it."""
+        cluster = self._client.cluster
+        statement = MASKS.replace("{table}", self.table).replace("{on}", cluster.on)
+        return statement.replace("{engine}", cluster.staging_engine)
 
-    async def masks(self, masks: Sequence[tuple[str, str]]) -> None:
-        """Adds values and their masks; one that is there already changes nothing."""
-        await self._client.execute(MASKS.replace("{table}", self.masks_table))
-        await self._client.insert(self.masks_table, ("value", "mask"), masks)
+    async def add(self, masks: Sequence[tuple[str, str, str]]) -> None:
+        """Adds labels of fields, values and masks; one that is there already changes nothing."""
+        await self._client.execute(self.creation)
+        await self._client.insert(self.table, ("field", "value", "mask"), masks)
+        if self._client.cluster.name:
+            await self._client.execute(f"SYSTEM SYNC REPLICA{self._client.cluster.on} {self.table}")
 
     async def drop(self) -> int:
-        """Removes the tables: no mutation needs them any more.
+        """Removes the table: no mutation needs it any more.
 
         Returns:
             How many there were.
         """
-        there = [table for table in (self.identities_table, self.masks_table) if await self._exists(table)]
-        for table in there:
-            await self._client.execute(f"DROP TABLE IF EXISTS {table} SYNC")
-        return len(there)
-
-    async def _exists(self, table: str) -> bool:
-        rows = await self._client.fetch(f"EXISTS TABLE {table}")
-        return bool(rows[0]["result"])
+        rows = await self._client.fetch(f"EXISTS TABLE {self.table}")
+        if not rows[0]["result"]:
+            return 0
+        await self._client.execute(f"DROP TABLE IF EXISTS {self.table}{self._client.cluster.on} SYNC")
+        return 1

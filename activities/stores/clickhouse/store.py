@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from activities.contract import (
     BackUp,
@@ -20,35 +19,21 @@ from activities.contract import (
     Tally,
 )
 from activities.errors import CriticalError, translated
-from activities.identities import IdentityKind, IdentitySet
-from activities.masking import is_mask
-from activities.stores.clickhouse import catalogue, masking
-from activities.stores.clickhouse.catalogue import ClickHouseMap, Table
-from activities.stores.clickhouse.connection import PLACE, Client, text_of, translate
+from activities.masking import Masker
+from activities.stores.clickhouse import catalogue, masking, remains, values
+from activities.stores.clickhouse.connection import PLACE, Client, translate
+from activities.stores.clickhouse.data_map import ClickHouseMap
+from activities.stores.clickhouse.fields import Table
+from activities.stores.clickhouse.masking import Masks
 from activities.stores.clickhouse.mutations import MAX_PENDING, Mutations, pending
+from activities.stores.clickhouse.rewriting import Rewriting
 from activities.stores.clickhouse.staging import Staging
+from activities.stores.clickhouse.streams import Arrivals
+from activities.stores.clickhouse.values import Masked, People
 from activities.vault import BatchVault
 
 PASSES = 5
 """How often rows that arrived during a mutation are taken up again."""
-
-OUTDATED = """
-    SELECT table, count() AS parts FROM system.parts
-    WHERE database = {database} AND NOT active GROUP BY table
-"""
-
-
-@dataclass(frozen=True)
-class People:
-    """The batch's identities, by kind and in the form in which they are compared."""
-
-    identities: list[tuple[str, str]]
-
-    @classmethod
-    async def of(cls, part: Slice) -> People:
-        """Reads the batch."""
-        people = IdentitySet([contributor async for page in part.pages() for contributor in page])
-        return cls([(str(kind), value) for kind in IdentityKind for value in people.normalized(kind)])
 
 
 class ClickHouseStore:
@@ -56,7 +41,7 @@ class ClickHouseStore:
 
     Args:
         client: The client, shared.
-        data_map: Table patterns and their columns.
+        data_map: Table patterns and their fields.
         heartbeat: Told of every table and of a mutation's progress.
     """
 
@@ -74,14 +59,16 @@ class ClickHouseStore:
                 if (unfinished := await pending(self._client, table.name)) > MAX_PENDING:
                     what = f"has {unfinished} unfinished mutations"
                     found.problems.append(Finding(table.name, what, "Wait for them, or kill what cannot finish."))
-        return Health(str(version), sorted(found.tables), found.problems, found.warnings)
+            warnings = found.warnings + await remains.detached_parts(self._client, found.tables)
+            notes = await remains.left_over(self._client)
+        return Health(str(version), sorted(found.tables), found.problems, warnings, notes)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             people = await People.of(part)
             tables = (await catalogue.read(self._client, self._data_map)).tables
-            return Impact({name: await self._count(table, people) for name, table in tables.items()})
+            return Impact({name: (await self._found(table, people, None))[0] for name, table in tables.items()})
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps the reverse of every mask: see `activities.contract.Store`."""
@@ -92,9 +79,9 @@ class ClickHouseStore:
                 tables = (await catalogue.read(self._client, self._data_map)).tables
                 async with vault.recording(name) as recording:
                     for table in tables.values():
-                        rows = await self._count(table, people)
+                        rows, masked = await self._found(table, people, vault.masker)
                         await recording.add(table.name, {"rows": rows}, count=rows)
-                        for record in await self._values(table, people, vault):
+                        for record in _records(masked):
                             await recording.add(table.name, record, count=0)
                 receipt = recording.receipt
         assert receipt is not None, "a recording that closed has a receipt"
@@ -110,42 +97,57 @@ class ClickHouseStore:
             people = await People.of(part)
             tables = (await catalogue.read(self._client, self._data_map)).tables
             staging = Staging(self._client, part.batch_id)
-            await staging.identities(people.identities)
             erased = Erased()
             for table in tables.values():
-                tally = await self._mask(table, people, staging, known, part, vault)
+                arrivals = Arrivals(self._client, table.streams, self._heartbeat)
+                tally = await self._mask(table, people, staging, known, part, vault, arrivals)
                 clean = max(0, receipt.places.get(table.name, 0) - tally.matched)
                 erased.places[table.name] = tally + Tally(already_clean=clean)
+                erased.places.update(dict.fromkeys(arrivals.read_to, Tally()))
+                erased.warnings.extend(each for each in arrivals.warnings if each not in erased.warnings)
                 if tally.conflicted:
                     what = f"{tally.conflicted:,} rows still arrive with an identity"
                     erased.warnings.append(Finding(table.name, what, "Stop their source, then submit again."))
+            erased.warnings.extend(await remains.reload_dictionaries(self._client))
             await staging.drop()
         return erased
 
     async def _mask(
-        self, table: Table, people: People, staging: Staging, known: set[str], part: Slice, vault: BatchVault
+        self,
+        table: Table,
+        people: People,
+        staging: Staging,
+        known: set[str],
+        part: Slice,
+        vault: BatchVault,
+        arrivals: Arrivals,
     ) -> Tally:
-        """Mutates a table until no row of it holds an identity, or the passes are used up."""
-        mutations = Mutations(self._client, table.name, staging, self._heartbeat)
-        await mutations.finish_own()
-        changed = 0
+        """Masks a table until no row of it holds an identity and none is on its way, or the passes are used up."""
+        await self._end_earlier(table, staging)
+        changed, settled = 0, False
+        rows, masked = await self._found(table, people, vault.masker)
         for _ in range(PASSES):
-            rows = await self._count(table, people)
-            if not rows:
+            if rows:
+                if later := [each for each in _records(masked) if _key(table.name, each) not in known]:
+                    async with vault.recording(f"{_pre_image(part)}/later/{secrets.token_hex(8)}") as recording:
+                        for record in later:
+                            await recording.add(table.name, record, count=0)
+                    known |= {_key(table.name, record) for record in later}
+                await staging.add(_labelled(table, masked))
+                await self._replace(table, list(masked), Masks(staging.table), staging)
+                settled = False
+            elif settled:
                 break
-            values = await self._values(table, people, vault)
-            if later := [record for record in values if _key(table.name, record) not in known]:
-                async with vault.recording(f"{_pre_image(part)}/later/{secrets.token_hex(8)}") as recording:
-                    for record in later:
-                        await recording.add(table.name, record, count=0)
-                known |= {_key(table.name, record) for record in later}
-            await staging.masks([(record["value"], record["mask"]) for record in values])
-            await mutations.run(masking.mutation(table, staging.identities_table, staging.masks_table))
-            left = await self._count(table, people)
-            changed += max(0, rows - left)
+            else:
+                await arrivals.settle()
+                settled = True
+            before = rows
+            rows, masked = await self._found(table, people, vault.masker)
+            changed += max(0, before - rows)
             self._heartbeat(table.name, changed)
-        left = await self._count(table, people)
-        return Tally(matched=changed + left, changed=changed, conflicted=left)
+        else:
+            arrivals.go_on()
+        return Tally(matched=changed + rows, changed=changed, conflicted=rows)
 
     async def restore(self, part: Slice, vault: BatchVault) -> Restored:
         """Turns every mask of the batch back into its value: see `activities.contract.Store`."""
@@ -153,8 +155,7 @@ class ClickHouseStore:
             receipt = await vault.receipt(_pre_image(part))
             if receipt is None:
                 return Restored()
-            pairs = await self._reverse_mapping(part, vault)
-            masks = [("mask", mask) for _, mask in pairs]
+            reverse = await self._reverse_mapping(part, vault)
             tables = (await catalogue.read(self._client, self._data_map)).tables
             staging = Staging(self._client, part.batch_id)
             restored = Restored()
@@ -163,83 +164,112 @@ class ClickHouseStore:
                     restored.places[name] = Recovery(rows, conflicted=rows)
                     restored.warnings.append(Finding(name, "is not there any more", "Its rows cannot be put back."))
                     continue
-                recovery = await self._unmask(tables[name], rows, pairs, masks, staging)
+                if any(not tables[name].is_reversible(column) for column in reverse.get(name, {})):
+                    restored.places[name] = Recovery(rows, conflicted=rows)
+                    what = "was masked in a way that cannot be undone, as the data map says"
+                    restored.warnings.append(Finding(name, what, "It stays as it is."))
+                    continue
+                recovery = await self._unmask(tables[name], rows, reverse.get(name, {}), staging)
                 restored.places[name] = recovery
                 if recovery.conflicted:
                     what = f"{recovery.conflicted:,} rows still hold a mask of this batch"
                     restored.warnings.append(Finding(name, what, "Stop what writes them, then roll back again."))
+            restored.warnings.extend(await remains.reload_dictionaries(self._client))
             await staging.drop()
         return restored
 
     async def purge(self, part: Slice, vault: BatchVault) -> Purged:
-        """Drops the batch's staging tables; says where old parts still lie: see `activities.contract.Store`."""
+        """Drops the batch's own tables; says where values may lie still: see `activities.contract.Store`."""
         del vault  # the vault's own share of a batch is shredded with its key
         with translated(PLACE, translate):
-            dropped = await Staging(self._client, part.batch_id).drop()
             tables = (await catalogue.read(self._client, self._data_map)).tables
-            outdated = await self._client.fetch(OUTDATED, database=self._client.database)
-        remedy = "ClickHouse removes them by itself after old_parts_lifetime, eight minutes unless set otherwise."
-        return Purged(
-            {"staging tables": dropped},
-            [
-                Finding(row["table"], f"{row['parts']:,} outdated parts may still hold plain values", remedy)
-                for row in outdated
-                if row["table"] in tables
-            ],
-        )
+            staging = Staging(self._client, part.batch_id)
+            for table in tables.values():
+                await self._end_earlier(table, staging)
+            dropped = await staging.drop()
+            outdated = await remains.outdated_parts(self._client, tables)
+            warnings = outdated + await remains.detached_parts(self._client, tables)
+        return Purged({"staging tables": dropped}, warnings)
 
-    async def _reverse_mapping(self, part: Slice, vault: BatchVault) -> list[tuple[str, str]]:
-        """Every value that was or may have been masked, with its mask."""
-        names = [_pre_image(part), *await vault.names(f"{_pre_image(part)}/later/")]
-        pairs = {
-            (record["value"], record["mask"])
-            for name in names
-            async for _, record in vault.records(name)
-            if "mask" in record
+    async def _reverse_mapping(self, part: Slice, vault: BatchVault) -> dict[str, Masked]:
+        """Of each table every value that was or may have been masked, with its mask."""
+        found: dict[str, Masked] = {}
+        for name in [_pre_image(part), *await vault.names(f"{_pre_image(part)}/later/")]:
+            async for table, record in vault.records(name):
+                if "mask" in record:
+                    fields = found.setdefault(table, {})
+                    fields.setdefault(record["column"], {})[record["value"]] = record["mask"]
+        return found
+
+    async def _unmask(self, table: Table, rows: int, reverse: Masked, staging: Staging) -> Recovery:
+        """Masks a table back until no row of it holds a mask of the batch."""
+        if table.rewritten:
+            await self._rewriting(table, staging).resume()
+        else:
+            await Mutations(self._client, table.name, staging, self._heartbeat).kill_own()
+        reverse = {
+            name: pairs for name, pairs in reverse.items() if name in table.fields and table.fields[name].reversible
         }
-        return sorted(pairs)
-
-    async def _unmask(
-        self,
-        table: Table,
-        rows: int,
-        pairs: Sequence[tuple[str, str]],
-        masks: Sequence[tuple[str, str]],
-        staging: Staging,
-    ) -> Recovery:
-        """Mutates a table back until no row of it holds a mask of the batch."""
-        mutations = Mutations(self._client, table.name, staging, self._heartbeat)
-        await mutations.kill_own()
-        statement = masking.count_masked(table)
-        at_first = left = int((await self._client.select(statement, masks))[0][0])
+        masks = {name: dict.fromkeys(pairs.values(), "") for name, pairs in reverse.items()}
+        at_first = left = await self._count(table, masks)
         for _ in range(PASSES):
             if not left:
                 break
-            await staging.masks(pairs)
-            await mutations.run(masking.reverse(table, staging.masks_table))
-            left = int((await self._client.select(statement, masks))[0][0])
+            await staging.add(_labelled(table, reverse))
+            await self._replace(table, list(reverse), Masks(staging.table, back=True), staging)
+            left = await self._count(table, masks)
             self._heartbeat(table.name, at_first - left)
         restored = max(0, at_first - left)
         found = max(rows, restored + left)
         return Recovery(found, restored, found - restored - left, left)
 
-    async def _count(self, table: Table, people: People) -> int:
-        ((rows,),) = await self._client.select(masking.count(table), people.identities)
-        self._heartbeat(table.name, int(rows))
-        return int(rows)
+    async def _replace(self, table: Table, names: list[str], masks: Masks, staging: Staging) -> None:
+        """Replaces what is staged, by a mutation, or by a table that is written anew where a key forbids that."""
+        if table.rewritten:
+            await self._rewriting(table, staging).run(names, masks)
+        else:
+            mutations = Mutations(self._client, table.name, staging, self._heartbeat)
+            await mutations.run(masking.mutation(table, names, masks, self._client.cluster.on))
 
-    async def _values(self, table: Table, people: People, vault: BatchVault) -> list[dict[str, str]]:
-        """The values to be masked in each column, with their masks: the reverse mapping."""
-        found: list[dict[str, str]] = []
-        for column in table.rules:
-            for (value,) in await self._client.select(masking.values(table, column), people.identities):
-                if not is_mask(text := text_of(value)):
-                    found.append({"column": column, "value": text, "mask": vault.masker.token(text)})
-        return found
+    async def _end_earlier(self, table: Table, staging: Staging) -> None:
+        """Ends what an earlier attempt began."""
+        if table.rewritten:
+            await self._rewriting(table, staging).resume()
+        else:
+            await Mutations(self._client, table.name, staging, self._heartbeat).finish_own()
+
+    def _rewriting(self, table: Table, staging: Staging) -> Rewriting:
+        return Rewriting(self._client, table, staging.batch_id, self._heartbeat)
+
+    async def _found(self, table: Table, people: People, masker: Masker | None) -> tuple[int, Masked]:
+        """How many rows hold an identity, and the values that are to be masked."""
+        masked = await values.find(self._client, table, people, masker)
+        return await self._count(
+            table, {name: pairs for name, pairs in masked.items() if table.fields[name].holds}
+        ), masked
+
+    async def _count(self, table: Table, held: Masked) -> int:
+        sent = [(table.label(name), value) for name, pairs in held.items() for value in pairs]
+        rows = 0
+        if sent:
+            async for (counted,) in self._client.select(masking.count(table, held), sent):
+                rows = int(counted)
+        self._heartbeat(table.name, rows)
+        return rows
+
+
+def _records(masked: Masked) -> Iterable[dict[str, str]]:
+    for column, pairs in masked.items():
+        for value, mask in pairs.items():
+            yield {"column": column, "value": value, "mask": mask}
+
+
+def _labelled(table: Table, masked: Masked) -> list[tuple[str, str, str]]:
+    return [(table.label(name), value, mask) for name, pairs in masked.items() for value, mask in pairs.items()]
 
 
 def _key(table: str, record: dict[str, str]) -> str:
-    return f"{table}\0{record['column']}\0{record['mask']}"
+    return "\0".join((table, record["column"], record["value"]))
 
 
 def _pre_image(part: Slice) -> str:
