@@ -16,6 +16,7 @@ mutations    starts one, waits for exactly that one, kills what cannot finish
 rewriting    tables whose keys hold what is masked are written anew
 streams      waits for rows that are on their way
 remains      dictionaries, detached and outdated parts, left-over tables
+survey       what looks like an identity and is not in the data map
 store        the verbs
 """
 

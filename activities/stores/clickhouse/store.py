@@ -16,6 +16,7 @@ from activities.contract import (
     Recovery,
     Restored,
     Slice,
+    Suspect,
     Tally,
 )
 from activities.errors import CriticalError, translated
@@ -29,7 +30,9 @@ from activities.stores.clickhouse.mutations import MAX_PENDING, Mutations, pendi
 from activities.stores.clickhouse.rewriting import Rewriting
 from activities.stores.clickhouse.staging import Staging
 from activities.stores.clickhouse.streams import Arrivals
+from activities.stores.clickhouse.survey import survey
 from activities.stores.clickhouse.values import Masked, People
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 
 PASSES = 5
@@ -62,6 +65,11 @@ class ClickHouseStore:
             warnings = found.warnings + await remains.detached_parts(self._client, found.tables)
             notes = await remains.left_over(self._client)
         return Health(str(version), sorted(found.tables), found.problems, warnings, notes)
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Looks for what the data map does not name: see `activities.contract.Surveyed`."""
+        with translated(PLACE, translate):
+            return await survey(self._client, self._data_map, suspicion)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows: see `activities.contract.Store`."""
