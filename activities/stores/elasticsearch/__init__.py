@@ -9,6 +9,7 @@ writing      guarded bulk requests
 pre_images   what the vault holds of a slice
 unmasking    what a rollback makes of one document: pure, knows no server
 restoring    pages of pre-images, put back under the same guard
+survey       what the data map does not name
 purging      has old versions merged away
 store        the verbs
 """

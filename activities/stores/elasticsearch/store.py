@@ -20,6 +20,7 @@ from activities.contract import (
     Purged,
     Restored,
     Slice,
+    Suspect,
     Tally,
 )
 from activities.errors import CriticalError, TransientError, translated
@@ -33,7 +34,9 @@ from activities.stores.elasticsearch.purging import expunge
 from activities.stores.elasticsearch.reading import Reader
 from activities.stores.elasticsearch.restoring import Restoration
 from activities.stores.elasticsearch.search import How, approaches, trial
+from activities.stores.elasticsearch.survey import Survey
 from activities.stores.elasticsearch.writing import Key, Match, rehearse, write
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 
 ROUNDS = 5
@@ -68,6 +71,11 @@ class ElasticsearchStore:
                 health.notes.extend(_slow(index))
                 self._heartbeat(index.name, 0)
             return health
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Looks for fields and indices that may hold identities, and that the data map does not name."""
+        with translated(PLACE, translate):
+            return await Survey(self._client, self._data_map, suspicion, self._heartbeat).run()
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the documents that still hold an identity of the slice."""
