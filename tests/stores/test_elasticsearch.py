@@ -557,7 +557,8 @@ async def test_an_index_without_its_shards_is_a_problem_and_waited_for(
 
 
 UNFIT: list[tuple[dict[str, Any], Any, str]] = [
-    ({"properties": {"f": {"type": "long"}}}, "worker_id", "type long"),
+    ({"properties": {"f": {"type": "byte"}}}, "worker_id", "type byte"),
+    ({"properties": {"f": {"type": "long"}}}, {"holds": "worker_id", "mask": "constant"}, "type long"),
     ({"properties": {"f": {"type": "date"}}}, {"holds": "email", "mask": "constant"}, "type date"),
     ({"properties": {"g": KEYWORD, "f": {"type": "alias", "path": "g"}}}, "email", "alias of g"),
     ({"_source": {"excludes": ["x"]}, "properties": {"f": KEYWORD}}, "email", "no whole _source"),

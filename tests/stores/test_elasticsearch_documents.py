@@ -15,7 +15,13 @@ from pydantic import ValidationError
 from activities.contract import Contributor
 from activities.identities import IdentitySet
 from activities.masking import CONSTANT, Masker
-from activities.stores.elasticsearch.documents import DocumentMask, ElasticsearchMap, text_of
+from activities.stores.elasticsearch.documents import (
+    DocumentMask,
+    ElasticsearchMap,
+    OutOfRangeError,
+    WholeNumber,
+    text_of,
+)
 
 MASKER = Masker(b"k" * 32)
 ANN = Contributor("c-1", emails=("Ann@x.io",), worker_ids=("12", "w-7"))
@@ -29,12 +35,14 @@ RULES = {
     "comment": {"holds": ["email", "worker_id"], "mask": "text"},
     "gone": {"holds": "email", "mask": "remove"},
     "void": {"holds": "email", "mask": "null"},
+    "number": "worker_id",
 }
+NUMBERS = {"number": WholeNumber(64), "small": WholeNumber(16)}
 
 
 def masks(rules: dict[str, Any] | None = None, *people: Contributor) -> DocumentMask:
     parsed = ElasticsearchMap.model_validate({"p-*": rules or RULES}).root["p-*"]
-    return DocumentMask(parsed, IdentitySet(people or (ANN,)), MASKER)
+    return DocumentMask(parsed, IdentitySet(people or (ANN,)), MASKER, NUMBERS)
 
 
 def masked(source: dict[str, Any], rules: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -67,6 +75,27 @@ def test_a_number_that_is_an_id_is_masked_and_one_that_contains_it_is_not() -> N
     assert masked({"worker_id": [12, 123, "012", "12"]}) == {
         "worker_id": [MASKER.token("12"), 123, "012", MASKER.token("12")]
     }
+
+
+def test_a_number_in_a_field_of_numbers_becomes_a_number_that_no_id_has() -> None:
+    mask = MASKER.number(12, 64, signed=True)
+    assert mask < -(2**62)
+    source = {"number": [12, 123, "12", Decimal("12.0"), Decimal("1.2E+1"), Decimal("12.5"), -12, None, mask]}
+    assert masked(source) == {"number": [mask, 123, mask, mask, mask, Decimal("12.5"), -12, None, mask]}
+    ignored = {"number": ["w-7", "w-8"]}  # no number: the index does not know it
+    assert masked(ignored) == {"number": [MASKER.token("w-7"), "w-8"]}
+    beside = {"number": {"beside": "worker_id"}, "worker_id": "worker_id"}
+    assert masked({"worker_id": 12, "number": 4711}, beside)["number"] == MASKER.number(4711, 64, signed=True)
+
+
+@pytest.mark.parametrize("number", [-1, 2**14, 10**30])
+def test_a_number_that_no_mask_can_stand_for_is_named_by_its_field(number: int) -> None:
+    people = Contributor("c", worker_ids=(str(number),))
+    if number == 10**30:
+        assert masks({"small": "worker_id"}, people)({"small": number}) == {"small": MASKER.token(str(number))}
+        return
+    with pytest.raises(OutOfRangeError, match="small"):
+        masks({"small": "worker_id"}, people)({"small": number})
 
 
 def test_arrays_of_arrays_are_the_same_field() -> None:
@@ -151,7 +180,10 @@ def test_the_order_of_keys_stays() -> None:
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.sampled_from(["12", "ann@x.io", 12])
 keys = st.sampled_from(
-    ["email", "worker_id", "worker_name", "judgments", "comment", "judgments.worker_id", "gone", "void", "other", "x.y"]
+    [
+        *("email", "worker_id", "worker_name", "judgments", "comment", "judgments.worker_id", "gone", "void", "number"),
+        *("other", "x.y"),
+    ]
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
@@ -174,17 +206,16 @@ def test_no_identity_is_left_and_nothing_outside_the_rules_changes(source: dict[
     assert source == before
     assert masks()(after) is after
     held = {"email": "ann@x.io", "gone": "ann@x.io", "void": "ann@x.io", "worker_id": "12", "judgments.worker_id": "12"}
+    held["number"] = "12"
     for path, value in places(after):
         if path in held and not isinstance(value, bool):
             assert str(value) != held[path]
     # whatever lies at a path without a rule is there as before, in the same order
-    assert [e for e in places(after) if e[0] not in RULES and not _below_a_name(e[0])] == [
-        e for e in places(before) if e[0] not in RULES and not _below_a_name(e[0])
-    ]
+    assert [e for e in places(after) if not _at_a_rule(e[0])] == [e for e in places(before) if not _at_a_rule(e[0])]
 
 
-def _below_a_name(path: str) -> bool:
-    return "worker_name." in path
+def _at_a_rule(path: str) -> bool:
+    return any(f"{path}.".startswith(f"{rule}.") for rule in RULES)
 
 
 @given(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from activities.contract import Contributor
 from activities.identities import IdentitySet
 from activities.masking import Masker
-from activities.stores.elasticsearch.documents import DocumentMask, ElasticsearchMap, text_of
+from activities.stores.elasticsearch.documents import DocumentMask, ElasticsearchMap, WholeNumber, text_of
 from activities.stores.elasticsearch.unmasking import Unmask
 
 MASKER = Masker(b"k" * 32)
@@ -25,17 +25,22 @@ PARSED = ElasticsearchMap.model_validate(
             "comment": {"holds": ["email", "worker_id"], "mask": "text"},
             "gone": {"holds": "worker_id", "mask": "remove"},
             "void": {"holds": "worker_id", "mask": "null"},
+            "number": "worker_id",
         }
     }
 ).root["p-*"]
+NUMBERS = {"number": WholeNumber(64)}
 ANN = IdentitySet([Contributor("c-1", emails=("ann@x.io",), worker_ids=("12", "w-7"))])
 BOB = IdentitySet([Contributor("c-2", emails=("bob@x.io",), worker_ids=("34",))])
-MASKS = [DocumentMask(PARSED, people, MASKER) for people in (ANN, BOB)]
-UNMASKS = [Unmask(PARSED, people, MASKER) for people in (ANN, BOB)]
+MASKS = [DocumentMask(PARSED, people, MASKER, NUMBERS) for people in (ANN, BOB)]
+UNMASKS = [Unmask(PARSED, people, MASKER, NUMBERS) for people in (ANN, BOB)]
 
 identities = st.sampled_from(["12", 12, "w-7", "ann@x.io", "34", 34, "bob@x.io", "99", "12 and 34", None, True, 1.5])
 keys = st.sampled_from(
-    ["email", "worker_id", "worker_name", "judgments", "comment", "judgments.worker_id", "gone", "void", "other"]
+    [
+        *("email", "worker_id", "worker_name", "judgments", "comment", "judgments.worker_id", "gone", "void", "number"),
+        "other",
+    ]
 )
 values = st.recursive(
     identities, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
@@ -44,9 +49,10 @@ documents = st.dictionaries(keys, values, max_size=6)
 
 
 def _unordered(value: Any, *, removed: bool = False) -> Any:
-    """The value, its arrays in any order where elements are removed: what two slices took from one place."""
+    """The value, in any order where elements or members are removed: what two slices took from one place."""
     if isinstance(value, dict):
-        return {key: _unordered(member, removed=removed or key == "gone") for key, member in value.items()}
+        members = sorted(value.items()) if removed else value.items()
+        return {key: _unordered(member, removed=removed or key == "gone") for key, member in members}
     if isinstance(value, list):
         elements = [_unordered(element, removed=removed) for element in value]
         return sorted(elements, key=text_of) if removed else elements

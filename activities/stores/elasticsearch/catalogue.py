@@ -12,10 +12,18 @@ from elasticsearch import AsyncElasticsearch
 from activities.contract import Finding
 from activities.masking import TOKEN_LENGTH, Strategy
 from activities.rules import FieldRule
-from activities.stores.elasticsearch.documents import ElasticsearchMap, Rules
+from activities.stores.elasticsearch.documents import ElasticsearchMap, Numbers, Rules, WholeNumber
 
 TEXT_TYPES = {"keyword", "wildcard", "text", "match_only_text", "search_as_you_type", "flattened"}
 """Field types that take a mask's text."""
+
+WHOLE_NUMBERS = {
+    "short": WholeNumber(16),
+    "integer": WholeNumber(32),
+    "long": WholeNumber(64),
+    "unsigned_long": WholeNumber(64, signed=False),
+}
+"""Field types that take a mask's number."""
 
 BLOCKS = ("write", "read_only", "read_only_allow_delete", "read")
 MAX_TERMS = 65_536
@@ -115,6 +123,12 @@ class Index:
         """The mapping's fields."""
         return FieldMappings.read(self.mapping)
 
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The fields to mask that hold whole numbers."""
+        types = {path: mapped.type for path in self.rules if (mapped := self.fields.get(path)) is not None}
+        return {path: WHOLE_NUMBERS[kind] for path, kind in types.items() if kind in WHOLE_NUMBERS}
+
     @property
     def max_terms(self) -> int:
         """How many values one ``terms`` query may have."""
@@ -171,6 +185,8 @@ class Index:
                 f"is an alias of {mapped.spec.get('path')}, documents do not hold it",
                 "Name the field itself in the data map.",
             )
+        elif rule.mask is Strategy.TOKEN and mapped.type in WHOLE_NUMBERS:
+            return
         elif mapped.type not in TEXT_TYPES and rule.mask not in (Strategy.NULL, Strategy.REMOVE):
             yield Finding(
                 place, f"is of type {mapped.type} and cannot hold a mask's text", 'Use mask = "null" or "remove" there.'

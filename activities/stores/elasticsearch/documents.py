@@ -6,13 +6,14 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from pydantic import ConfigDict, RootModel, model_validator
 
 from activities.identities import IdentitySet
-from activities.masking import CONSTANT, Masker, Strategy, is_mask
+from activities.masking import CONSTANT, Masker, Strategy, is_mask, is_number_mask
 from activities.rules import Field, FieldRule
 
 Json = Any
@@ -57,6 +58,34 @@ def _check(pattern: str, path: str, rule: FieldRule, rules: Rules) -> None:
         raise ValueError(f"{pattern!r}: {path!r} and {rule.beside!r} are not fields of the same object")
 
 
+class OutOfRangeError(Exception):
+    """A number that no mask of its type can stand for.
+
+    Args:
+        path: Its field.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class WholeNumber:
+    """A field type of whole numbers that takes a mask's number.
+
+    Args:
+        bits: Its width.
+        signed: Whether it has negative ones.
+    """
+
+    bits: int
+    signed: bool = True
+
+
+Numbers = Mapping[str, WholeNumber]
+"""Fields of whole numbers by dotted path."""
+
 _REMOVED = object()
 """Stands for a value that goes away."""
 
@@ -75,11 +104,13 @@ class DocumentMask:
         rules: The fields.
         identities: Whom to mask.
         masker: Computes the tokens.
+        numbers: Fields whose tokens have to be numbers.
     """
 
-    def __init__(self, rules: Rules, identities: IdentitySet, masker: Masker) -> None:
+    def __init__(self, rules: Rules, identities: IdentitySet, masker: Masker, numbers: Numbers) -> None:
         self._identities = identities
         self._masker = masker
+        self._numbers = numbers
         self._holding = {path: rule for path, rule in rules.items() if rule.holds}
         self._beside = {path: rule for path, rule in rules.items() if rule.beside is not None}
         self._finders = {
@@ -90,7 +121,11 @@ class DocumentMask:
         }
 
     def __call__(self, source: dict[str, Json]) -> dict[str, Json]:
-        """The masked document; the very same object where nothing has to change."""
+        """The masked document; the very same object where nothing has to change.
+
+        Raises:
+            OutOfRangeError: A number cannot be masked.
+        """
         return self._object(source, "")
 
     def _object(self, node: dict[str, Json], prefix: str) -> dict[str, Json]:
@@ -138,7 +173,7 @@ class DocumentMask:
             rule = self._beside.get(path)
             new = value
             if rule is not None and rule.beside in hits:
-                new = self._neighbour(value, rule.mask, hits[rule.beside])
+                new = self._neighbour(value, path, rule.mask, hits[rule.beside])
             elif path in self._objects and isinstance(value, dict):
                 new = self._mask_beside(value, f"{path}.", hits)
             changes[key] = new
@@ -155,32 +190,33 @@ class DocumentMask:
         if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
             return value
         rule = self._holding[path]
-        text = str(value)
+        text = _plain(value)
         if rule.mask is Strategy.TEXT:
             masked = self._masker.text(text, self._finders[path])
             return value if masked == text else masked
         if is_mask(text) or not self._identities.holds(text, rule.holds):
             return value
-        return self._replacement(text, rule.mask)
+        return self._replacement(value, text, path, rule.mask)
 
-    def _neighbour(self, value: Json, mask: Strategy, which: list[bool] | None) -> Json:
+    def _neighbour(self, value: Json, path: str, mask: Strategy, which: list[bool] | None) -> Json:
         if isinstance(value, list) and which is not None and len(which) == len(value):
-            return _array(value, [self._whole(v, mask) if hit else v for v, hit in zip(value, which, strict=True)])
-        return self._whole(value, mask)
+            new = [self._whole(each, path, mask) if hit else each for each, hit in zip(value, which, strict=True)]
+            return _array(value, new)
+        return self._whole(value, path, mask)
 
-    def _whole(self, value: Json, mask: Strategy) -> Json:
+    def _whole(self, value: Json, path: str, mask: Strategy) -> Json:
         """Masks a value whatever it is; arrays and objects keep their shape, since the mapping knows it."""
         if mask is Strategy.REMOVE:
             return _REMOVED
         if isinstance(value, list):
-            return _array(value, [self._whole(element, mask) for element in value])
+            return _array(value, [self._whole(element, path, mask) for element in value])
         if isinstance(value, dict):
-            return _changed(value, {key: self._whole(member, mask) for key, member in value.items()})
+            return _changed(value, {key: self._whole(member, path, mask) for key, member in value.items()})
         if value is None or (isinstance(value, str) and is_mask(value)):
             return value
-        return self._replacement(text_of(value) if isinstance(value, bool) else str(value), mask)
+        return self._replacement(value, text_of(value) if isinstance(value, bool) else _plain(value), path, mask)
 
-    def _replacement(self, text: str, mask: Strategy) -> Json:
+    def _replacement(self, value: Json, text: str, path: str, mask: Strategy) -> Json:
         match mask:
             case Strategy.NULL:
                 return None
@@ -189,7 +225,30 @@ class DocumentMask:
             case Strategy.CONSTANT:
                 return CONSTANT
             case _:
-                return self._masker.token(text)
+                number = self._numbers.get(path)
+                # what is no number in such a field was ignored by the index, and so is its token
+                if number is None or not _WHOLE.fullmatch(text):
+                    return self._masker.token(text)
+                return self._number(value, int(text), path, number)
+
+    def _number(self, value: Json, number: int, path: str, kind: WholeNumber) -> Json:
+        if is_number_mask(number, kind.bits, signed=kind.signed):
+            return value
+        try:
+            return self._masker.number(number, kind.bits, signed=kind.signed)
+        except ValueError:
+            raise OutOfRangeError(path) from None
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
+_DIGITS = 20
+
+
+def _plain(value: str | int | Decimal) -> str:
+    """A value as identities are told: 12.0 and 1.2E1 are the number 12."""
+    if isinstance(value, Decimal) and value.adjusted() < _DIGITS and value == value.to_integral_value():
+        return str(int(value))
+    return str(value)
 
 
 def _array(array: list[Json], new: list[Json]) -> list[Json]:

@@ -10,10 +10,11 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from activities.contract import Heartbeat
+from activities.errors import CriticalError
 from activities.identities import IdentitySet
 from activities.masking import Masker
 from activities.stores.elasticsearch.catalogue import Index
-from activities.stores.elasticsearch.documents import DocumentMask, text_of
+from activities.stores.elasticsearch.documents import DocumentMask, OutOfRangeError, text_of
 from activities.stores.elasticsearch.search import Query, Search
 from activities.stores.elasticsearch.writing import Match
 
@@ -59,12 +60,12 @@ class Reader:
         query = {"ids": {"values": sorted(ids)}} if ids else await self._search.query(index)
         if query is None:
             return
-        mask = DocumentMask(index.rules, self._people, self._masker)
+        mask = DocumentMask(index.rules, self._people, self._masker, index.numbers)
         seen = 0
         async with aclosing(self._pages(index.name, query)) as pages:
             async for hits in pages:
                 seen += len(hits)
-                page = [Match(hit, new) for hit in hits if (new := mask(hit["_source"])) is not hit["_source"]]
+                page = _matches(index, mask, hits)
                 if page:
                     yield page
                 self._heartbeat(index.name, seen)
@@ -104,6 +105,17 @@ class Reader:
             track_total_hits=False,
             allow_partial_search_results=False,
         )
+
+
+def _matches(index: Index, mask: DocumentMask, hits: Sequence[Hit]) -> list[Match]:
+    try:
+        return [Match(hit, new) for hit in hits if (new := mask(hit["_source"])) is not hit["_source"]]
+    except OutOfRangeError as error:
+        raise CriticalError(
+            f"{index.name} {error.path}",
+            "a number is too large, or negative, and no number of this type can stand for it",
+            'Use mask = "null" or "remove" there.',
+        ) from None
 
 
 def leaves_vectors_out(version: str) -> bool:

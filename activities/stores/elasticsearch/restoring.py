@@ -107,7 +107,9 @@ class Restoration:
         self._client = client
         self._vault = vault
         self._heartbeat = heartbeat
-        self._unmask = {name: Unmask(index.rules, people, vault.masker) for name, index in indices.items()}
+        self._unmask = {
+            name: Unmask(index.rules, people, vault.masker, index.numbers) for name, index in indices.items()
+        }
         self._whole = {"_source_exclude_vectors": "false"} if leaves_vectors_out(version) else {}
         self._outcomes: dict[str, Counter[Outcome]] = {}
         self._several: dict[bytes, Outcome] = {}

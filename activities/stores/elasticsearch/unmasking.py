@@ -8,12 +8,14 @@ Where two slices removed elements of one array that stood side by side, both com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from activities.identities import IdentitySet
 from activities.masking import CONSTANT, TOKEN, Masker, Strategy
-from activities.stores.elasticsearch.documents import DocumentMask, Json, Rules, text_of
+from activities.stores.elasticsearch.documents import DocumentMask, Json, Numbers, Rules, text_of
 
 CANDIDATES = 32
 """With how many masked elements one changed element of an array is compared."""
@@ -43,17 +45,19 @@ class Unmask:
         rules: The fields.
         identities: Whom the slice masks.
         masker: Computes the tokens.
+        numbers: Fields whose tokens are numbers.
     """
 
-    def __init__(self, rules: Rules, identities: IdentitySet, masker: Masker) -> None:
+    def __init__(self, rules: Rules, identities: IdentitySet, masker: Masker, numbers: Numbers) -> None:
+        self._numbers = numbers
         self._written, self._marked = _Recalling(masker), _Recalling(masker)
-        self._mask = DocumentMask(rules, identities, self._written)
+        self._mask = DocumentMask(rules, identities, self._written, numbers)
         # with a token at every place that is masked, whatever by, a document keeps its shape and tells those places
         marks = {
             path: rule if rule.mask is Strategy.TEXT else rule.model_copy(update={"mask": Strategy.TOKEN})
             for path, rule in rules.items()
         }
-        self._mark = DocumentMask(marks, identities, self._marked)
+        self._mark = DocumentMask(marks, identities, self._marked, numbers)
         self._beside = {path: rule.beside for path, rule in rules.items() if rule.beside is not None}
 
     def __call__(self, old: dict[str, Json], now: dict[str, Json], writes: int) -> Unmasked:
@@ -64,14 +68,16 @@ class Unmask:
             now: The document as it is.
             writes: How often it was written since, by its version; less than one where it was made anew.
         """
-        self._written.values.clear()
+        self._written.clear()
         masked = self._mask(old)
         if same(now, old):
             return Unmasked(now, whole=True)
+        numbers = self._written.numbers
+        found, now = now, _respelled(now, self._numbers, numbers, "")
         if same(now, masked):
             return Unmasked(old, whole=True)
         if writes == 1:
-            return Unmasked(now, whole=True)  # the one write was not ours: the erasure never came this far
+            return Unmasked(found, whole=True)  # the one write was not ours: the erasure never came this far
         before = text_of(old)
         tokens = {token for token in self._written.values if token not in before}
         merge = _Merge(tokens, self._beside, _may_lack(tokens, before, masked, now, default=writes > 1))
@@ -79,7 +85,9 @@ class Unmask:
         new: dict[str, Json] = merge.value(old, masked, now, "")
         if tokens:
             new = _sweep(new, known, alike, {token: self._written.values[token] for token in tokens}, "")
-        return Unmasked(now if same(new, now) else new, whole=not Counter(self._sites(old)) - Counter(self._sites(new)))
+        whole = not Counter(self._sites(old)) - Counter(self._sites(new))
+        new = _respelled(new, self._numbers, {token: number for number, token in numbers.items()}, "")
+        return Unmasked(found if same(new, found) else new, whole)
 
     def _sites(self, document: dict[str, Json]) -> Iterator[_Site]:
         """Yields each value that an erasure masks in a document: its path, and itself as text."""
@@ -92,7 +100,7 @@ class Unmask:
                 yield from ((path, text_of(self._marked.values[token])) for token in made.elements())
 
     def _marks(self, document: dict[str, Json]) -> dict[str, Json]:
-        self._marked.values.clear()
+        self._marked.clear()
         return self._mark(document)
 
     def _known(self, old: dict[str, Json], tokens: set[str]) -> tuple[_Known, Mapping[str, Json]]:
@@ -112,11 +120,27 @@ class Unmask:
 
 
 class _Recalling(Masker):
-    """Computes another masker's tokens, and recalls what each stands for."""
+    """Computes another masker's tokens, and recalls what each stands for.
+
+    A number has a token of its own here, since numbers tell no place in a document; `numbers` says which.
+    """
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self.values: dict[str, str] = {}
+        self.numbers: dict[int, str] = {}
+
+    def clear(self) -> None:
+        """Forgets all of it."""
+        self.values.clear()
+        self.numbers.clear()
+
+    def number(self, value: int, bits: int, *, signed: bool) -> Json:
+        token = self._masker.token(f"{value} of {bits} bits")
+        self.values[token] = str(value)
+        with suppress(ValueError):  # nobody masked it, or it would not have been written
+            self.numbers[self._masker.number(value, bits, signed=signed)] = token
+        return token
 
     def token(self, value: str) -> str:
         token = self._masker.token(value)
@@ -127,6 +151,25 @@ class _Recalling(Masker):
 def same(one: Json, other: Json) -> bool:
     """Whether two JSON values are the same text; to Python, ``1``, ``1.0`` and ``True`` are equal."""
     return one is other or (one == other and text_of(one) == text_of(other))
+
+
+def _respelled(value: Json, paths: Collection[str], words: Mapping[Any, Json], path: str) -> Json:
+    """The document with each number of some fields told in another word; the very same object where there is none."""
+    if not words:
+        return value
+    if isinstance(value, dict):
+        within = path in paths
+        new = {
+            key: _respelled(member, paths, words, path if within else f"{path}.{key}" if path else key)
+            for key, member in value.items()
+        }
+        return value if all(new[key] is member for key, member in value.items()) else new
+    if isinstance(value, list):
+        elements = [_respelled(element, paths, words, path) for element in value]
+        return value if all(one is other for one, other in zip(elements, value, strict=True)) else elements
+    if path in paths and isinstance(value, str | int) and not isinstance(value, bool):
+        return words.get(value, value)
+    return value
 
 
 def _may_lack(tokens: set[str], before: str, masked: Json, now: Json, *, default: bool) -> bool:
