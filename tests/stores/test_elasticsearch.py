@@ -161,6 +161,12 @@ MAPPINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "not-mapped": ({"dynamic": False}, {}),
     "mapping-disabled": ({"enabled": False}, {}),
     "runtime-field": ({"dynamic": "runtime"}, {}),
+    "own-normalizer": (
+        {"properties": {"p": {"type": "keyword", "normalizer": "own"}}},
+        {"analysis": {"normalizer": {"own": {"type": "custom", "filter": ["lowercase"]}}}},
+    ),
+    "hidden-by-a-runtime-field": ({"runtime": {"p": KEYWORD}, "properties": {"p": KEYWORD}}, {}),
+    "completion": ({"properties": {"p": {"type": "completion"}}}, {}),
     "mapped-by-itself": ({}, {}),
     "beyond-the-limit-of-fields": (
         {},

@@ -98,6 +98,12 @@ def test_a_number_that_no_mask_can_stand_for_is_named_by_its_field(number: int) 
         masks({"small": "worker_id"}, people)({"small": number})
 
 
+def test_every_value_in_an_object_that_is_named_as_a_whole_is_looked_at() -> None:
+    assert masked({"email": {"a": "ANN@x.io", "b": [{"c": "ann@x.io"}, "bob@x.io"], "d": 1}}) == {
+        "email": {"a": MASKER.token("ANN@x.io"), "b": [{"c": MASKER.token("ann@x.io")}, "bob@x.io"], "d": 1}
+    }
+
+
 def test_arrays_of_arrays_are_the_same_field() -> None:
     assert masked({"worker_id": [["w-7", "w-8"], [["12"]]]}) == {
         "worker_id": [[MASKER.token("w-7"), "w-8"], [[MASKER.token("12")]]]

@@ -10,7 +10,11 @@ import pytest
 
 from activities.contract import Contributor, Recovery, Restored, Slice, Tally
 from activities.errors import CriticalError
+from activities.masking import Strategy
+from activities.rules import FieldRule
+from activities.stores.elasticsearch.catalogue import Index
 from activities.stores.elasticsearch.documents import text_of
+from activities.stores.elasticsearch.search import How, approaches
 from activities.vault import BatchVault
 from tests.stores.elasticsearch_cluster import KEYWORD, Cluster, erased
 
@@ -153,3 +157,42 @@ async def test_a_number_that_no_mask_can_stand_for_is_told_before_anything_is_wr
         await cluster.store({"n": "worker_id"}).back_up(slice_of(Contributor("c", worker_ids=("12", "20000"))), vault)
     assert "20000" not in str(caught.value)
     assert await cluster.hits(index) == before
+
+
+async def test_an_object_that_is_named_as_a_whole_is_searched_in_all_its_depth(
+    cluster: Cluster, vault: BatchVault, ann: Slice
+) -> None:
+    held = {"f": {"a": "ANN@x.io", "b": {"c": ["x", "ann@x.io"]}}, "o": {"p": [{"q": "Ann@x.io"}]}}
+    other = {"f": {"a": "ann@x.io.uk"}, "o": {"p": [{"q": "notann@x.io"}]}}
+    mapping = {"properties": {"f": {"type": "flattened"}}}
+    index = await cluster.index({"1": held, "2": other}, mapping=mapping)
+    before = await cluster.hits(index)
+    store = cluster.store({"f": "email", "o": "email"})
+    health = await store.probe()
+    assert (health.problems, health.warnings) == ([], [])
+    assert await erased(store, ann, vault) == {index: Tally(matched=1, changed=1)}
+    after = await cluster.hits(index)
+    token = vault.masker.token
+    assert after["1"]["_source"] == {
+        "f": {"a": token("ANN@x.io"), "b": {"c": ["x", token("ann@x.io")]}},
+        "o": {"p": [{"q": token("Ann@x.io")}]},
+    }
+    assert after["2"] == before["2"]
+    await store.restore(ann, vault)
+    assert await cluster.sources(index) == {"1": held, "2": other}
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "how"),
+    [
+        ({"type": "custom", "filter": "lowercase"}, How.TERMS),
+        ({"type": "custom", "filter": ["trim", "lowercase"]}, How.TERMS),
+        ({"type": "custom", "filter": ["lowercase", "asciifolding"]}, How.EXISTS),
+        ({"type": "custom", "filter": ["lowercase"], "char_filter": ["quotes"]}, How.EXISTS),
+    ],
+)
+def test_a_normalizer_that_changes_letters_tells_no_spellings(normalizer: dict[str, Any], how: How) -> None:
+    mapping = {"properties": {"p": {"type": "keyword", "normalizer": "own"}}}
+    rules = {"p": FieldRule(holds=("email",), mask=Strategy.TOKEN)}
+    settings = {"analysis": {"normalizer": {"own": normalizer}}}
+    assert [each.how for each in approaches(Index("i", "open", "green", settings, mapping, rules))] == [how]

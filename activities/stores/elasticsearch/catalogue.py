@@ -14,7 +14,7 @@ from activities.masking import TOKEN_LENGTH, Strategy
 from activities.rules import FieldRule
 from activities.stores.elasticsearch.documents import ElasticsearchMap, Numbers, Rules, WholeNumber
 
-TEXT_TYPES = {"keyword", "wildcard", "text", "match_only_text", "search_as_you_type", "flattened"}
+TEXT_TYPES = {"keyword", "wildcard", "text", "match_only_text", "search_as_you_type", "completion", "flattened"}
 """Field types that take a mask's text."""
 
 WHOLE_NUMBERS = {
@@ -58,17 +58,20 @@ class FieldMappings:
         fields: By dotted path.
         unindexed: Objects whose unknown members are kept in the document but not indexed.
         objects: Every object by dotted path, the document itself as ``""``.
+        computed: Fields that a search computes, whatever the document holds under the same name.
     """
 
     fields: dict[str, MappedField] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
     unindexed: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, mapping: Mapping[str, Any]) -> FieldMappings:
         """Reads an index's mapping."""
         mappings = cls()
         mappings._read_object(mapping, "", None, "true")
+        mappings.computed |= mapping.get("runtime", {}).keys()
         return mappings
 
     def _read_object(self, node: Mapping[str, Any], path: str, nested: str | None, dynamic: str) -> None:
@@ -91,6 +94,8 @@ class FieldMappings:
 
     def may_hide(self, path: str) -> bool:
         """Whether documents may hold a field that is not in the mapping, and that no search would find."""
+        if path in self.objects:
+            return True
         parts = path.split(".")
         parents = [".".join(parts[:length]) for length in range(len(parts))]
         if any(parent in self.fields for parent in parents):
@@ -140,9 +145,21 @@ class Index:
         return not {"default", "standard"} & set(self.settings.get("analysis", {}).get("analyzer", {}))
 
     @property
-    def readable(self) -> bool:
-        """Whether it can be searched."""
-        return self.status == "open" and str(self.settings.get("blocks", {}).get("read")) != "true"
+    def _source_mode(self) -> str:
+        """How documents are kept: ``stored``, ``synthetic`` or ``disabled``."""
+        by_default = "synthetic" if self.settings.get("mode") in ("logsdb", "time_series") else "stored"
+        said = self.settings.get("mapping", {}).get("source", {}).get("mode")
+        return str(said or self.mapping.get("_source", {}).get("mode", by_default))
+
+    def is_plain(self, normalizer: str | None) -> bool:
+        """Whether a normalizer lowers letters and strips blanks at most, so that what it makes can be compared."""
+        if normalizer in (None, "lowercase"):
+            return True
+        analysis = self.settings.get("analysis", {})
+        known = analysis.get("normalizer", {}).get(normalizer, {})
+        filters = known.get("filter", [])
+        names = {filters} if isinstance(filters, str) else {*filters}
+        return not known.get("char_filter") and names <= {"lowercase", "trim"} - analysis.get("filter", {}).keys()
 
     def obstacles(self) -> Iterator[Finding]:
         """What forbids to write in it now."""
@@ -165,11 +182,18 @@ class Index:
         if self.status != "open":
             return
         stored = self.mapping.get("_source", {})
-        if stored.get("enabled") is False or stored.get("includes") or stored.get("excludes"):
+        mode = self._source_mode
+        if mode == "disabled" or stored.get("enabled") is False or stored.get("includes") or stored.get("excludes"):
             yield Finding(
                 self.name,
                 "its mapping keeps no whole _source, so a document cannot be written back without loss",
                 "Reindex it with the whole _source, or delete it.",
+            )
+        if mode == "synthetic":
+            yield Finding(
+                self.name,
+                "its _source is synthetic: a document is not read as it was written, so none could be put back exactly",
+                "Reindex it into one with index.mapping.source.mode: stored.",
             )
         if self.settings.get("mode") == "time_series":
             yield Finding(self.name, "documents of a time series cannot be rewritten", "Erase there by hand.")

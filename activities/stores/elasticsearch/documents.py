@@ -181,6 +181,8 @@ class DocumentMask:
 
     def _field(self, value: Json, path: str) -> tuple[Json, list[bool] | None]:
         """Masks the identities in one field's value; also says which elements of its array held one."""
+        if isinstance(value, dict):  # a flattened field, or an object as a whole
+            return _changed(value, {key: self._field(member, path)[0] for key, member in value.items()}), None
         if not isinstance(value, list):
             return self._scalar(value, path), None
         new = [self._field(element, path)[0] for element in value]

@@ -2,7 +2,8 @@
 
 How a field is searched depends on its mapping; `DocumentMask` then decides on each document's ``_source``:
 
-    keyword          terms; for addresses the index is first asked for the spellings that it holds
+    keyword          terms; for addresses the index is first asked for the spellings that it holds, unless a
+                     normalizer has changed more of them than their case
     integer          terms
     text             terms on the analyzer's tokens, see `Tokens`
     anything else    every document that has the field, or every document at all
@@ -89,9 +90,12 @@ def _approach(index: Index, path: str, rule: FieldRule) -> Approach | None:
 
 def _how(index: Index, mapped: MappedField, rule: FieldRule) -> tuple[How, str]:
     path, spec = mapped.path, mapped.spec
+    if path in index.fields.computed:
+        return How.EVERYTHING, path
     indexed, doc_values = spec.get("index", True) is not False, spec.get("doc_values", True) is not False
     if mapped.type in ("keyword", "wildcard"):
-        if rule.mask is Strategy.TEXT or (IdentityKind.EMAIL in rule.holds and not doc_values):
+        tells = doc_values and index.is_plain(spec.get("normalizer"))
+        if rule.mask is Strategy.TEXT or (IdentityKind.EMAIL in rule.holds and not tells):
             return (How.EXISTS if indexed or doc_values else How.EVERYTHING), path
         return (How.TERMS if indexed or doc_values else How.EVERYTHING), path
     if mapped.type in INTEGERS and rule.mask is not Strategy.TEXT and (indexed or doc_values):
@@ -100,7 +104,8 @@ def _how(index: Index, mapped: MappedField, rule: FieldRule) -> tuple[How, str]:
         return How.EVERYTHING, path
     if rule.mask is not Strategy.TEXT:
         for name, flavour in spec.get("fields", {}).items():
-            if flavour["type"] == "keyword" and {flavour.get("index"), flavour.get("doc_values")} <= {None, True}:
+            searched = {flavour.get("index"), flavour.get("doc_values")} <= {None, True}
+            if flavour["type"] == "keyword" and searched and index.is_plain(flavour.get("normalizer")):
                 return How.TERMS, f"{path}.{name}"
     if not indexed:
         return How.EVERYTHING, path
