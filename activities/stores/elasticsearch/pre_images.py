@@ -23,6 +23,30 @@ async def later_names(vault: BatchVault, name: str) -> list[str]:
     return await vault.names(f"{name}/later/")
 
 
+class Fingerprints:
+    """A set of fingerprints that takes little more memory than they have bytes, for there is one a document."""
+
+    _SIZE = 16
+    _BUCKETS = 4_096
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, bytearray] = {}
+
+    def add(self, mark: bytes) -> None:
+        """Adds one; it must not be in it yet, or it takes its bytes again."""
+        self._buckets.setdefault(self._bucket(mark), bytearray()).extend(mark)
+
+    def __contains__(self, mark: bytes) -> bool:
+        bucket = self._buckets.get(self._bucket(mark), b"")
+        at = bucket.find(mark)
+        while at % self._SIZE and at >= 0:  # across two others
+            at = bucket.find(mark, at + 1)
+        return at >= 0
+
+    def _bucket(self, mark: bytes) -> int:
+        return int.from_bytes(mark[:2], "big") % self._BUCKETS
+
+
 @dataclass
 class PreImages:
     """What the vault holds of a slice, and what it lacks.
@@ -31,13 +55,13 @@ class PreImages:
         vault: The batch's vault.
         name: The name of the slice's back-up.
         places: Documents of the back-up by index.
-        kept: Fingerprints of every pre-image in the vault: 16 bytes each.
+        kept: Every pre-image in the vault.
     """
 
     vault: BatchVault
     name: str
     places: dict[str, int]
-    kept: set[bytes] = field(default_factory=set)
+    kept: Fingerprints = field(default_factory=Fingerprints)
 
     @classmethod
     async def open(cls, vault: BatchVault, name: str) -> PreImages:
@@ -58,10 +82,11 @@ class PreImages:
     async def keep(self, page: Sequence[Match]) -> None:
         """Puts into the vault which of these documents it lacks, exactly as they are now."""
         pre_images = {fingerprint(pre_image): pre_image for pre_image in (match.pre_image for match in page)}
-        lacking = pre_images.keys() - self.kept
+        lacking = [mark for mark in pre_images if mark not in self.kept]
         if not lacking:
             return
         async with self.vault.recording(f"{self.name}/later/{secrets.token_hex(8)}") as recording:
             for mark in lacking:
                 await recording.add(pre_images[mark]["index"], pre_images[mark])
-        self.kept |= lacking
+        for mark in lacking:
+            self.kept.add(mark)
