@@ -270,6 +270,17 @@ class Search:
         return self._tokens[kinds]
 
 
+def carriers(identities: IdentitySet, max_terms: int) -> Query:
+    """Finds the documents that are named or routed by an identity; any document may have a plain number, these are not.
+
+    Args:
+        identities: Whom to find.
+        max_terms: How many values one ``terms`` query may have.
+    """
+    values = [value for value in identities.spellings(tuple(IdentityKind)) if not value.isdecimal()]
+    return _any([{"ids": {"values": values}}, _terms("_routing", values, max_terms)])
+
+
 def trial(index: Index) -> Query:
     """A query of the very shape that an erasure uses; it finds next to nothing, but the index has to accept it."""
     tokens = Tokens({"0"}, {"0"})

@@ -33,7 +33,7 @@ from activities.stores.elasticsearch.pre_images import PreImages, later_names, p
 from activities.stores.elasticsearch.purging import expunge
 from activities.stores.elasticsearch.reading import Reader
 from activities.stores.elasticsearch.restoring import Restoration
-from activities.stores.elasticsearch.search import How, approaches, trial
+from activities.stores.elasticsearch.search import How, approaches, carriers, trial
 from activities.stores.elasticsearch.survey import Survey
 from activities.stores.elasticsearch.writing import Key, Match, rehearse, write
 from activities.suspicion import Suspicion
@@ -106,7 +106,8 @@ class ElasticsearchStore:
         """Masks the slice's documents; first puts into the vault what its back-up lacks."""
         with translated(PLACE, translate):
             pre_images = await PreImages.open(vault, pre_image_name(part))
-            reader = await self._reader(part, vault.masker)
+            people = await self._people(part)
+            reader = Reader(self._client, people, vault.masker, self._heartbeat, await self._version())
             places = {place: Tally(already_clean=backed_up) for place, backed_up in pre_images.places.items()}
             warnings: list[Finding] = []
             for index in await self._indices():
@@ -122,6 +123,7 @@ class ElasticsearchStore:
                             "Find out what writes them, then run the phase again.",
                         )
                     )
+                warnings.extend(await self._carriers(index, people))
             return Erased(dict(sorted(places.items())), warnings)
 
     async def restore(self, part: Slice, vault: BatchVault) -> Restored:
@@ -178,16 +180,33 @@ class ElasticsearchStore:
             await self._client.indices.refresh(index=index.name)
         return tally + Tally(conflicted=len(overtaken))
 
+    async def _carriers(self, index: Index, people: IdentitySet) -> list[Finding]:
+        """What no mask reaches: an index cannot change under which id, and by which routing, it keeps a document."""
+        answer = await self._client.search(
+            index=index.name,
+            query=carriers(people, index.max_terms),
+            size=0,
+            track_total_hits=True,
+            allow_partial_search_results=False,
+        )
+        found = answer["hits"]["total"]["value"]
+        if not found:
+            return []
+        return [
+            Finding(
+                index.name,
+                f"{found} documents have an identity as their _id or _routing, which stays",
+                "Index them anew under another one, then delete these.",
+            )
+        ]
+
     async def _found(self, part: Slice, masker: Masker) -> AsyncGenerator[tuple[str, list[Match]]]:
         """Yields the documents that hold an identity, page by page, each with the name of its index."""
-        reader = await self._reader(part, masker)
+        reader = Reader(self._client, await self._people(part), masker, self._heartbeat, await self._version())
         for index in await self._indices():
             async with aclosing(reader.matches(index)) as pages:
                 async for page in pages:
                     yield index.name, page
-
-    async def _reader(self, part: Slice, masker: Masker) -> Reader:
-        return Reader(self._client, await self._people(part), masker, self._heartbeat, await self._version())
 
     async def _people(self, part: Slice) -> IdentitySet:
         people: list[Contributor] = []
