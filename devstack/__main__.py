@@ -20,6 +20,7 @@ from rich.console import Console
 from devstack.platform import sample, seed
 from devstack.process import STOP_TIMEOUT, StackError
 from devstack.stack import Stack
+from devstack.versitygw import Versitygw
 
 console = Console()
 app = typer.Typer(help="The embedded servers.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -30,8 +31,9 @@ DEFAULT = Path(".stack")
 
 @app.command()
 def fetch(folder: Folder = DEFAULT) -> None:
-    """Fetch or build every program into the cache."""
+    """Fetch or build every program into the cache, those that only tests run too."""
     Stack(folder).fetch()
+    Versitygw(folder / "versitygw", tied=True).fetch()
 
 
 @app.command()
