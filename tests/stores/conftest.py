@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 from pydantic import SecretStr
 
 from activities.contract import Contributor, Heartbeat, Slice
+from activities.object_storage import s3_client
 from activities.settings import S3Settings, VaultSettings
 from activities.stores import elasticsearch, postgres
 from activities.stores.elasticsearch.connection import ElasticsearchSettings
 from activities.vault import BatchVault, Vault
+from devstack.versitygw import Versitygw
 from tests.bench import HasEnv
 from tests.stores import clickhouse_database
 from tests.stores.elasticsearch_cluster import ANN, Cluster
 from tests.stores.postgres_schema import Database, settings_of
+from tests.stores.s3_bucket import EVERYWHERE, SERVERS, Bucket, own_bucket
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,27 @@ def s3_settings(stack: HasEnv) -> S3Settings:
         secret_key=SecretStr(env["ERASURE_S3__SECRET_KEY"]),
         region=env["ERASURE_S3__REGION"],
     )
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
+    """A second S3 server, which deviates from AWS as real gateways do; started by the first test that wants it."""
+    server = Versitygw(tmp_path_factory.mktemp("versitygw"), tied=True)
+    server.fetch()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=EVERYWHERE, ids="-".join)
+async def bucket(request: pytest.FixtureRequest, heartbeat: Heartbeat) -> AsyncIterator[Bucket]:
+    """A bucket of the test's own."""
+    server, state = request.param
+    settings = s3_settings(request.getfixturevalue(SERVERS[server]))
+    async with s3_client(settings) as client, own_bucket(client, server, state, heartbeat) as made:
+        yield made
 
 
 @pytest.fixture

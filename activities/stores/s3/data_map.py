@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from activities.errors import CriticalError
 from activities.identities import IdentityKind, IdentitySet
 from activities.rules import StrictModel
 
-_TEMPLATE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.*)\{(\w+)\}(.*)", re.DOTALL)
+_ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.*)", re.DOTALL)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class KeyPattern:
+    """A form of key: ``*`` stands for anything within one segment; one that ends in ``/`` for everything below it.
+
+    Args:
+        key: The form, without its bucket.
+    """
+
+    key: str
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it stands for everything below."""
+        return self.key.endswith("/") or not self.key
+
+    @cached_property
+    def segments(self) -> list[re.Pattern[str]]:
+        """One expression a segment."""
+        return [_glob(segment) for segment in self.key.removesuffix("/").split("/")] if self.key else []
+
+    def parts(self, key: str) -> list[str] | None:
+        """A key's segments, as many as the form has, where their number fits."""
+        if not self.key:
+            return []
+        parts = key.split("/", len(self.segments)) if self.is_prefix else key.split("/")
+        return parts if len(parts) == len(self.segments) + self.is_prefix else None
+
+    def matches(self, key: str) -> bool:
+        """Whether a key is of this form."""
+        parts = self.parts(key)
+        return parts is not None and all(
+            pattern.fullmatch(part) for pattern, part in zip(self.segments, parts, strict=False)
+        )
 
 
 @dataclass(frozen=True)
 class ObjectTemplate:
-    """Where a contributor's objects are: everything below a prefix that ends in ``/``, or one exact key.
+    """Where a contributor's objects are: a form of key with one identity in it.
 
     Args:
         text: As the data map writes it; also the place in counts.
         bucket: The bucket.
-        before: What comes before the identity in the key.
+        before: What comes before the identity in the key; ``*`` stands for anything but a slash.
         kind: Which identity.
         after: What comes after it.
     """
@@ -38,31 +75,93 @@ class ObjectTemplate:
         """Reads a template.
 
         Raises:
-            ValueError: It is not ``s3://bucket/key`` with exactly one placeholder.
+            ValueError: It is not ``s3://bucket/key`` with exactly one placeholder, or none can tell where that ends.
         """
         kinds = [str(kind) for kind in IdentityKind]
-        match = _TEMPLATE.fullmatch(text)
-        if match is None or match[3] not in kinds or "{" in match[2] + match[4]:
+        address = _ADDRESS.fullmatch(text)
+        found = list(_PLACEHOLDER.finditer(address[2])) if address else []
+        if address is None or len(found) != 1 or found[0][1] not in kinds:
             placeholders = ", ".join(f"{{{kind}}}" for kind in kinds)
             raise ValueError(f"{text!r} has to be s3://bucket/key with exactly one of {placeholders}")
-        return cls(text, match[1], match[2], IdentityKind(match[3]), match[4])
+        before, after = address[2][: found[0].start()], address[2][found[0].end() :]
+        if before.endswith("*") or after.startswith("*"):
+            raise ValueError(
+                f"{text!r}: with * beside the placeholder, 12 would also find 123: put a separator between"
+            )
+        return cls(text, address[1], before, IdentityKind(found[0][1]), after)
+
+    @cached_property
+    def form(self) -> KeyPattern:
+        """The form of its keys, whoever's they are."""
+        return KeyPattern(f"{self.before}*{self.after}")
 
     @property
     def is_prefix(self) -> bool:
         """Whether it stands for everything below."""
         return self.after.endswith("/")
 
-    def keys(self, identities: IdentitySet) -> list[str]:
-        """The prefixes or keys of these people.
+    @property
+    def scanned(self) -> str | None:
+        """What is listed once for all people, since their keys cannot be made: a ``*``, or an email in any case.
 
-        Raises:
-            CriticalError: An identity has a slash: it would reach into somebody else's folder.
+        None where each identity makes its own prefix or key.
         """
-        values = identities.spellings([self.kind])
-        if crooked := sum("/" in value or not value for value in values):
-            what = f"{crooked} identities of the slice hold a slash and would reach into the files of others"
-            raise CriticalError(self.text, what, "Leave these people out, and delete their files by hand.")
-        return [f"{self.before}{value}{self.after}" for value in values]
+        if "*" in self.before:
+            return self.before.partition("*")[0]
+        return self.before if self.kind is IdentityKind.EMAIL else None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether an identity makes one whole key."""
+        return self.scanned is None and not self.is_prefix and "*" not in self.after
+
+    @property
+    def may_confuse(self) -> bool:
+        """Whether a ``*`` shares the identity's segment: then ``12`` and ``12-3`` are told apart by nothing."""
+        return "*" in self.before.rpartition("/")[2] + self.after.partition("/")[0]
+
+    def made(self, identities: IdentitySet) -> list[str]:
+        """The prefixes, or whole keys, that these people's identities make."""
+        head = self.after.partition("*")[0]
+        return [f"{self.before}{value}{head}" for value in identities.spellings([self.kind]) if not is_crooked(value)]
+
+    def names(self, key: str, identities: IdentitySet) -> bool:
+        """Whether a key is of this form, with one of the identities in it; identities are data, whatever they hold."""
+        parts = self.form.parts(key)
+        if parts is None:
+            return False
+        own = self.before.count("/")
+        for number, (pattern, part) in enumerate(zip(self.form.segments, parts, strict=False)):
+            if number != own and not pattern.fullmatch(part):
+                return False
+        return any(identities.holds(reading, [self.kind]) for reading in self._readings(parts[own]))
+
+    def _readings(self, segment: str) -> Iterator[str]:
+        """What may be the identity in its segment."""
+        before, after = self._around
+        starts = [at for at in _cuts(before, segment) if _glob(before).fullmatch(segment, 0, at)]
+        ends = [len(segment) - at for at in _cuts(after, segment) if _glob(after).fullmatch(segment, len(segment) - at)]
+        for start in starts:
+            yield from (value for end in ends if start < end and not is_crooked(value := segment[start:end]))
+
+    @property
+    def _around(self) -> tuple[str, str]:
+        """What stands before and after the identity in its own segment."""
+        return self.before.rpartition("/")[2], self.after.partition("/")[0]
+
+
+def is_crooked(identity: str) -> bool:
+    """Whether an identity cannot be a folder's name: with a slash it would reach into somebody else's folder."""
+    return "/" in identity or identity in ("", ".", "..")
+
+
+def _cuts(glob: str, segment: str) -> Iterator[int]:
+    """How many characters the part of a segment that a glob stands for may have."""
+    return iter(range(len(segment) + 1)) if "*" in glob else iter((len(glob),))
+
+
+def _glob(glob: str) -> re.Pattern[str]:
+    return re.compile("[^/]*".join(re.escape(part) for part in glob.split("*")), re.DOTALL)
 
 
 def _is_template(text: str) -> str:
@@ -77,9 +176,19 @@ class S3Map(StrictModel):
         objects: Templates such as ``s3://bucket/contributors/{contributor_id}/``.
     """
 
-    objects: Annotated[list[Annotated[str, AfterValidator(_is_template)]], Field(min_length=1)]
+    objects: list[Annotated[str, AfterValidator(_is_template)]]
 
     @property
     def templates(self) -> list[ObjectTemplate]:
         """The templates."""
         return [ObjectTemplate.parse(text) for text in self.objects]
+
+    @property
+    def buckets(self) -> list[str]:
+        """Every bucket that it names, once."""
+        return list(dict.fromkeys(each.bucket for each in self.templates))
+
+    @property
+    def places(self) -> list[str]:
+        """Every place of counts."""
+        return [*self.objects]

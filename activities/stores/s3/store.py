@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from activities.contract import BackUp, Erased, Finding, Health, Heartbeat, Impact, Purged, Restored, Slice, Tally
+from activities.contract import (
+    BackUp,
+    Erased,
+    Finding,
+    Health,
+    Heartbeat,
+    Impact,
+    Purged,
+    Restored,
+    Slice,
+    Tally,
+)
 from activities.errors import CriticalError, translated
+from activities.identities import IdentitySet
 from activities.object_storage import s3_client, translate_for
 from activities.settings import S3Settings
-from activities.stores.s3 import copies, listing, undo
-from activities.stores.s3.data_map import S3Map
+from activities.stores.s3 import answers, listing, locks, pre_images, uploads
+from activities.stores.s3.answers import Reasons, code_of
+from activities.stores.s3.data_map import S3Map, is_crooked
 from activities.stores.s3.deleting import delete, refusal
 from activities.stores.s3.listing import Found
-from activities.vault import BatchVault, Recording
+from activities.stores.s3.paging import DELETES, as_they_come
+from activities.stores.s3.purging import Purging
+from activities.stores.s3.restoring import Restoring
+from activities.vault import BatchVault
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 PLACE = "s3"
 
-COPIES = 8
-"""Objects whose bodies are copied into the vault at the same time."""
-
 translate = translate_for(PLACE, "ERASURE_S3__ENDPOINT_URL")
+
+_KEEPS = {"Enabled": "versioned", "Suspended": "versioning suspended", None: "not versioned"}
 
 
 @asynccontextmanager
@@ -50,43 +63,61 @@ class S3Store:
 
     def __init__(self, client: S3Client, data_map: S3Map, heartbeat: Heartbeat) -> None:
         self._client = client
-        self._templates = data_map.templates
+        self._data_map = data_map
         self._heartbeat = heartbeat
 
     async def probe(self) -> Health:
         """Asks whether an erasure can run: see `activities.contract.Store`."""
         health = Health("S3")
         with translated(PLACE, translate):
-            for bucket in dict.fromkeys(template.bucket for template in self._templates):
-                try:
-                    await self._client.list_objects_v2(Bucket=bucket, MaxKeys=1)
-                    versioned = await listing.is_versioned(self._client, bucket)
-                except ClientError as error:
-                    code = error.response.get("Error", {}).get("Code", "?")
-                    if code not in ("NoSuchBucket", "AccessDenied", "403", "404"):
-                        raise
-                    remedy = "Correct the data map." if "NoSuch" in code else "Grant listing and deleting."
-                    health.problems.append(Finding(f"s3://{bucket}", f"cannot be listed ({code})", remedy))
-                    continue
-                health.places.append(f"s3://{bucket} ({'versioned' if versioned else 'not versioned'})")
+            for bucket in self._data_map.buckets:
+                await self._probe(bucket, health)
+        for template in self._data_map.templates:
+            if template.may_confuse:
+                what = "with * in the segment of the identity, 12 and 12-3 are both found in 12-3-x"
+                remedy = "Make sure that no identity holds the separator that follows it."
+                health.notes.append(Finding(template.text, what, remedy))
         return health
+
+    async def _probe(self, bucket: str, health: Health) -> None:
+        place = f"s3://{bucket}"
+        try:
+            await self._client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+            versioning = await listing.versioning(self._client, bucket)
+        except ClientError as error:
+            code = code_of(error)
+            if code not in ("NoSuchBucket", "AccessDenied", "403", "404"):
+                raise
+            remedy = "Correct the data map." if "NoSuch" in code else "Grant listing and deleting."
+            health.problems.append(Finding(place, f"cannot be listed ({code})", remedy))
+            return
+        rule = await locks.rule(self._client, bucket)
+        health.places.append(f"{place} ({', '.join(filter(None, (_KEEPS[versioning], rule)))})")
+        if versioning == "Suspended":
+            what = "versioning is suspended: a rollback puts the current objects back, no older null versions"
+            health.notes.append(Finding(place, what, "Enable versioning to keep them."))
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the objects: see `activities.contract.Store`."""
-        places = dict.fromkeys((template.text for template in self._templates), 0)
+        places = Counter(dict.fromkeys(self._data_map.places, 0))
         with translated(PLACE, translate):
             async for found in self._objects(part):
-                places[found[0].template.text] += len(found)
-        return Impact(places)
+                places.update(each.place for each in found)
+        return Impact(dict(places))
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
-        """Records each object, with its body where a delete would destroy it: see `activities.contract.Store`."""
-        name = _pre_image(part)
+        """Records each object, with its body where a write would destroy it: see `activities.contract.Store`."""
+        name = pre_images.name_of(part)
         with translated(PLACE, translate):
             if (receipt := await vault.receipt(name)) is None:
+                refused: Reasons = {}
+                tried: Counter[str] = Counter()
                 async with vault.recording(name) as recording:
                     async for found in self._objects(part):
-                        await self._record(found, recording, vault, part)
+                        tried.update(each.place for each in found)
+                        await pre_images.keep(self._client, found, recording, part, vault, refused)
+                    if refused:
+                        raise refusal(refused, tried)
                 receipt = recording.receipt
         assert receipt is not None, "a recording that closed has a receipt"
         return receipt.back_up
@@ -94,74 +125,63 @@ class S3Store:
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
         """Deletes the objects: see `activities.contract.Store`."""
         with translated(PLACE, translate):
-            receipt = await vault.receipt(_pre_image(part))
+            receipt = await vault.receipt(pre_images.name_of(part))
             if receipt is None:
                 raise CriticalError(PLACE, f"slice {part.name} has no back-up", "Submit the file again.")
-            known = {vault.masker.token(_identity(record)) async for _, record in vault.records(_pre_image(part))}
-            places: dict[str, Tally] = {}
-            refused: dict[str, int] = {}
-            async for found in self._objects(part):
-                place = found[0].template.text
-                later = [each for each in found if vault.masker.token(each.identity) not in known]
-                if later:
-                    async with vault.recording(f"{_pre_image(part)}/later/{secrets.token_hex(8)}") as recording:
-                        await self._record(later, recording, vault, part)
-                deleted = await delete(
-                    self._client, found[0].template.bucket, [{"Key": each.key} for each in found], refused
-                )
-                places[place] = places.get(place, Tally()) + Tally(len(found), deleted)
+            warnings = [
+                *self._crooked(await listing.people_of(part)),
+                *await uploads.record(self._client, self._data_map.templates, part, vault),
+            ]
+            known = await pre_images.known(part, vault)
+            locked = {bucket for bucket in self._data_map.buckets if await locks.rule(self._client, bucket) is not None}
+            matched: Counter[str] = Counter()
+            changed: Counter[str] = Counter()
+            refused: Reasons = {}
+            held: Reasons = {}
+
+            async def write(found: list[Found]) -> None:
+                matched.update(each.place for each in found)
+                safe = [each for each in found if pre_images.digest(each) in known]
+                if later := [each for each in found if pre_images.digest(each) not in known]:
+                    async with vault.recording(pre_images.new_name(part, "later")) as recording:
+                        safe += await pre_images.keep(self._client, later, recording, part, vault, refused)
+                if found[0].bucket in locked:
+                    await locks.held(self._client, safe, held)
+                deleted, _ = await delete(self._client, safe, refused)
+                changed.update(deleted)
+
+            await as_they_come(self._objects(part), write, DELETES)
             if refused:
-                raise refusal(refused)
-        for template in self._templates:
-            tally = places.get(template.text, Tally())
-            clean = max(0, receipt.places.get(template.text, 0) - tally.matched)
-            places[template.text] = tally + Tally(already_clean=clean)
-        return Erased(places)
+                raise refusal(refused, matched)
+        places: dict[str, Tally] = {}
+        for place in self._data_map.places:
+            clean = max(0, receipt.places.get(place, 0) - matched[place])
+            places[place] = Tally(matched[place], changed[place], already_clean=clean)
+        remedy = "They are hidden now; a purge deletes them only once the locks have ended."
+        warnings += answers.findings(held, "objects are locked", remedy)
+        return Erased(places, warnings)
 
     async def restore(self, part: Slice, vault: BatchVault) -> Restored:
         """Takes delete markers away and puts copies back: see `activities.contract.Store`."""
         with translated(PLACE, translate):
-            return await undo.restore(self._client, self._templates, part, vault, self._heartbeat)
+            return await Restoring(self._client, self._data_map, vault, self._heartbeat).run(part)
 
     async def purge(self, part: Slice, vault: BatchVault) -> Purged:
         """Deletes every version that lies behind a delete marker: see `activities.contract.Store`."""
-        del vault  # what is purged is what S3 itself lists
         with translated(PLACE, translate):
-            return await undo.purge(self._client, self._templates, part, self._heartbeat)
+            return await Purging(self._client, self._data_map, vault, self._heartbeat).run(part)
 
     async def _objects(self, part: Slice) -> AsyncIterator[list[Found]]:
-        """Yields the slice's current objects, in chunks of one template."""
-        async for found in listing.objects(self._client, self._templates, part):
-            self._heartbeat(found[0].template.text, len(found))
+        """Yields the slice's current objects, in chunks of one bucket."""
+        async for found in listing.objects(self._client, self._data_map.templates, part):
+            self._heartbeat(found[0].place, len(found))
             yield found
 
-    async def _record(self, found: Sequence[Found], recording: Recording, vault: BatchVault, part: Slice) -> None:
-        """Adds a record an object; copies the bodies that a delete would destroy."""
-        room = asyncio.Semaphore(COPIES)
-
-        async def copied(each: Found) -> dict[str, Any] | None:
-            if each.version:
-                return None
-            async with room:
-                name = f"{_pre_image(part)}/body/{vault.masker.token(each.identity).lower()}"
-                return await copies.take(self._client, each, name, vault)
-
-        for each, copy in zip(found, await asyncio.gather(*map(copied, found)), strict=True):
-            record = {
-                "bucket": each.template.bucket,
-                "key": each.key,
-                "etag": each.etag,
-                "size": each.size,
-                "version": each.version,
-                "copy": copy,
-                "at": time.time_ns(),
-            }
-            await recording.add(each.template.text, record)
-
-
-def _identity(record: dict[str, Any]) -> str:
-    return "\0".join((record["bucket"], record["key"], record["version"] or record["etag"]))
-
-
-def _pre_image(part: Slice) -> str:
-    return f"pre-image/s3/{part.name}"
+    def _crooked(self, people: IdentitySet) -> list[Finding]:
+        """People whose files cannot be told from the folders of others: the rest of the slice does without them."""
+        findings: list[Finding] = []
+        for template in self._data_map.templates:
+            if crooked := sum(map(is_crooked, people.spellings([template.kind]))):
+                what = f"{crooked:,} identities hold a slash and could reach into the files of others: not looked for"
+                findings.append(Finding(template.text, what, "Delete the files of these people by hand."))
+        return findings
