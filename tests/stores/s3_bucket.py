@@ -128,9 +128,11 @@ class Bucket:
         """The templates of the two people's objects."""
         return f"s3://{self.name}/files/{{contributor_id}}/", f"s3://{self.name}/avatars/{{contributor_id}}.png"
 
-    def store(self, *objects: str, client: S3Client | None = None) -> S3Store:
-        """A store with templates of this bucket: below it, without ``s3://bucket/``."""
-        data_map = S3Map(objects=[f"s3://{self.name}/{text}" for text in objects] or [*self.templates])
+    def store(self, *objects: str, client: S3Client | None = None, content: tuple[dict[str, Any], ...] = ()) -> S3Store:
+        """A store with templates and rules of this bucket: below it, without ``s3://bucket/``."""
+        texts = [f"s3://{self.name}/{text}" for text in objects]
+        rules = [{**rule, "objects": f"s3://{self.name}/{rule['objects']}"} for rule in content]
+        data_map = S3Map.model_validate({"objects": texts or ([] if content else self.templates), "content": rules})
         return S3Store(client or self.client, data_map, self.heartbeat)
 
     def places(self, files: Any, avatars: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""S3's part of the data map: what templates say, and which keys they name."""
+"""S3's part of the data map: what templates and rules say, and which keys they name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from activities.contract import Contributor
 from activities.identities import IdentitySet
-from activities.stores.s3.data_map import ObjectTemplate, S3Map
+from activities.stores.s3.data_map import ContentRule, ObjectTemplate, S3Map
 
 PEOPLE = IdentitySet([Contributor("12", ("Ann@x.io", "a+b@x.io"), ("w*",)), Contributor("a.b-c", (), ("[x]",))])
 
@@ -63,6 +63,25 @@ def test_a_template_that_names_no_one_or_too_many_is_refused(template: str) -> N
         ObjectTemplate.parse(template)
     with pytest.raises(ValidationError):
         S3Map.model_validate({"objects": [template]})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objects": "s3://bucket/{email}/"},
+        {"objects": "notes/"},
+        {"holds": []},
+        {"holds": ["name"]},
+        {"then": "archive"},
+        {"max_bytes": 0},
+        {"max_bytes": 1 << 30},
+    ],
+)
+def test_a_content_rule_that_cannot_be_followed_is_refused(wrong: dict[str, object]) -> None:
+    right = {"objects": "s3://bucket/notes/", "holds": ["email"], "then": "mask"}
+    assert ContentRule.model_validate(right).max_bytes == 1024 * 1024
+    with pytest.raises(ValidationError):
+        ContentRule.model_validate(right | wrong)
 
 
 def test_a_data_map_may_name_no_objects_yet() -> None:

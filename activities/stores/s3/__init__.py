@@ -1,10 +1,11 @@
-"""S3: a contributor's files are found by prefix or key, and deleted 1,000 a request.
+"""S3: a contributor's files are found by prefix, key or content, and deleted 1,000 a request.
 
 In a versioned bucket a delete only puts a marker on top, so the versions themselves are the pre-image. Elsewhere the
 body and everything that belongs to it is copied into the vault first.
 
 data_map     where a contributor's objects are
 listing      finds them, and every version of them
+content      finds them by their text, and masks that
 pre_images   what was there, in the vault
 copies       an object into the vault and back
 deleting     a thousand a request, with every key's own error

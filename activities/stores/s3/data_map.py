@@ -1,4 +1,4 @@
-"""S3's part of the data map: where a contributor's objects are."""
+"""S3's part of the data map: where a contributor's objects are, and which objects are searched for identities."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from activities.identities import IdentityKind, IdentitySet
 from activities.rules import StrictModel
@@ -169,14 +169,58 @@ def _is_template(text: str) -> str:
     return text
 
 
+def _is_place(text: str) -> str:
+    address = _ADDRESS.fullmatch(text)
+    if address is None or "{" in address[2]:
+        raise ValueError(f"{text!r} has to be s3://bucket/key without a placeholder: identities are in the text")
+    return text
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class ContentRule(StrictModel):
+    """Text objects that are read, and searched for identities.
+
+    Args:
+        objects: ``s3://bucket/notes/`` for everything below, or a form such as ``s3://bucket/notes/*/*.txt``.
+        holds: The kinds of identity to look for; one counts only where it stands by itself.
+        then: What happens to an object with one in it: it goes, or is written anew with tokens in their place.
+        max_bytes: Larger objects are not looked at, and reported.
+    """
+
+    objects: Annotated[str, AfterValidator(_is_place)]
+    holds: Annotated[tuple[IdentityKind, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    then: Literal["delete", "mask"]
+    max_bytes: Annotated[int, Field(gt=0, le=16 * 1024 * 1024)] = 1024 * 1024
+
+    @property
+    def bucket(self) -> str:
+        """The bucket."""
+        return self.objects.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def place(self) -> str:
+        """The place in counts."""
+        return f"{self.objects} (content)"
+
+    @cached_property
+    def form(self) -> KeyPattern:
+        """The form of its keys."""
+        return KeyPattern(self.objects.removeprefix("s3://").partition("/")[2])
+
+
 class S3Map(StrictModel):
     """S3's part of the data map.
 
     Args:
         objects: Templates such as ``s3://bucket/contributors/{contributor_id}/``.
+        content: Text objects that are searched.
     """
 
     objects: list[Annotated[str, AfterValidator(_is_template)]]
+    content: tuple[ContentRule, ...] = ()
 
     @property
     def templates(self) -> list[ObjectTemplate]:
@@ -186,9 +230,10 @@ class S3Map(StrictModel):
     @property
     def buckets(self) -> list[str]:
         """Every bucket that it names, once."""
-        return list(dict.fromkeys(each.bucket for each in self.templates))
+        named = [*(each.bucket for each in self.templates), *(rule.bucket for rule in self.content)]
+        return list(dict.fromkeys(named))
 
     @property
     def places(self) -> list[str]:
         """Every place of counts."""
-        return [*self.objects]
+        return [*self.objects, *(rule.place for rule in self.content)]

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from activities.contract import Finding, Heartbeat, Purged, Slice
-from activities.stores.s3 import answers, listing, locks, uploads
+from activities.stores.s3 import answers, listing, locks, pre_images, uploads
 from activities.stores.s3.answers import Reasons
 from activities.stores.s3.data_map import S3Map
 from activities.stores.s3.deleting import PASSING, delete, refusal
 from activities.stores.s3.listing import Version
-from activities.stores.s3.paging import CHUNK, DELETES, as_they_come
+from activities.stores.s3.paging import CHUNK, DELETES, Pages, as_they_come, side_by_side
+from activities.stores.s3.pre_images import Record
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+
+LOOKS = 16
+"""Keys whose versions are asked for at the same time."""
 
 
 class Purging:
@@ -47,6 +51,8 @@ class Purging:
         """
         stacks = listing.versions(self._client, self._data_map.templates, part)
         await as_they_come(stacks, self._purge_stacks, DELETES)
+        if self._data_map.content:
+            await self._purge_content(part)
         aborted, findings = await uploads.abort(self._client, part, self._vault)
         if self._passing:
             raise refusal(self._passing, self._deleted)
@@ -68,6 +74,25 @@ class Purging:
             self._alive[stack[0].place] += alive
             doomed += stack[1:] if alive else stack
         await self._delete(doomed)
+
+    async def _purge_content(self, part: Slice) -> None:
+        """Keys that were found by their content are known from their records only."""
+        places = {rule.place for rule in self._data_map.content}
+
+        async def doomed(pair: tuple[str, Record]) -> Pages[Version]:
+            place, record = pair
+            stack = await listing.stack(self._client, record["bucket"], record["key"], place)
+            if not stack or stack[0].is_marker:
+                yield stack
+                return
+            ids = [version.version for version in stack]
+            at = ids.index(record["version"]) if record["version"] in ids else 0
+            yield stack[max(at, 1) :]  # what was written since, on a masked text, is kept
+
+        async for chunk in pre_images.newest(part, self._vault):
+            wanted = [(place, record) for place, record in chunk if place in places]
+            async for versions in side_by_side(wanted, doomed, LOOKS):
+                await self._delete(versions)
 
     async def _delete(self, versions: Sequence[Version]) -> None:
         for bucket in dict.fromkeys(version.bucket for version in versions):

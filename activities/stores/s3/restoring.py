@@ -1,4 +1,4 @@
-"""The way back: delete markers taken away, copies put back."""
+"""The way back: delete markers taken away, copies put back, masked texts unmasked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from activities.contract import Finding, Heartbeat, Recovery, Restored, Slice
-from activities.stores.s3 import copies, listing, pre_images
+from activities.masking import IdentityFinder
+from activities.stores.s3 import content, copies, listing, pre_images
 from activities.stores.s3.answers import ABSENT, Reasons, code_of
 from activities.stores.s3.data_map import S3Map
 from activities.stores.s3.deleting import delete, refusal
@@ -73,8 +74,10 @@ class Restoring:
         if hidden:
             stacks = listing.versions(self._client, self._data_map.templates, part)
             await as_they_come(stacks, lambda chunk: self._uncover_all(chunk, hidden), DELETES)
+        people = await listing.people_of(part)
+        masked = {rule.place: people.finder(rule.holds) for rule in self._data_map.content if rule.then == "mask"}
         async for chunk in pre_images.newest(part, self._vault):
-            await self._restore(chunk, hidden)
+            await self._restore(chunk, hidden, masked)
         remedy = "They were uploaded anew or purged by somebody since; that was kept. Compare them by hand."
         warnings = [
             Finding(place, f"{recovery.conflicted:,} objects could not be put back", remedy)
@@ -94,32 +97,44 @@ class Restoring:
                     outcomes.append(_uncovered(each.place, stack, at))
         await self._take_away(outcomes)
 
-    async def _restore(self, chunk: Sequence[tuple[str, Record]], hidden: set[bytes]) -> None:
-        """Restores records by their keys: copies, and what no listing showed since the slice is smaller now."""
+    async def _restore(
+        self, chunk: Sequence[tuple[str, Record]], hidden: set[bytes], masked: dict[str, IdentityFinder]
+    ) -> None:
+        """Restores records by their keys: copies, texts, and what no listing showed since the slice is smaller now."""
 
         async def uncover(pair: tuple[str, Record]) -> Pages[Outcome]:
             place, record = pair
-            yield [await self._uncover(place, record)]
+            yield [await self._uncover(place, record, masked.get(place))]
 
         async def put(pair: tuple[str, Record]) -> Pages[Outcome]:
             place, record = pair
-            yield [Outcome(place, await self._put_back(record))]
+            finder = masked.get(place)
+            work = self._put_back(record) if finder is None else self._unmask(record, finder)
+            yield [Outcome(place, await work)]
 
-        def is_left(record: Record) -> bool:
-            return pre_images.version_digest(record["bucket"], record["key"], record["version"]) in hidden
+        def is_left(place: str, record: Record) -> bool:
+            digest = pre_images.version_digest(record["bucket"], record["key"], record["version"])
+            return place not in self._data_map.objects or digest in hidden
 
-        below = [(place, record) for place, record in chunk if record["version"] and is_left(record)]
+        below = [(place, record) for place, record in chunk if record["version"] and is_left(place, record)]
         copied = [(place, record) for place, record in chunk if not record["version"]]
         async for outcomes in side_by_side(below, uncover, LOOKS):
             await self._take_away(outcomes)
         async for outcomes in side_by_side(copied, put, PUTS):
             self._count(outcomes)
 
-    async def _uncover(self, place: str, record: Record) -> Outcome:
-        """A version is current again once the markers on it are gone."""
+    async def _uncover(self, place: str, record: Record, finder: IdentityFinder | None) -> Outcome:
+        """A version is current again once what the erasure put on it is gone: markers, or a masked text."""
         stack = await listing.stack(self._client, record["bucket"], record["key"], place)
         at = next((index for index, version in enumerate(stack) if version.version == record["version"]), None)
-        return Outcome(place, CONFLICTED) if at is None else _uncovered(place, stack, at)
+        if at is None:
+            return Outcome(place, CONFLICTED)
+        if at == 0 or finder is None:
+            return _uncovered(place, stack, at)
+        body = await content.original(self._client, record)
+        ours = not stack[0].is_marker and at == 1
+        ours = ours and await content.is_masked(self._client, record, body, finder, self._vault.masker)
+        return Outcome(place, RESTORED, stack[:1]) if ours else Outcome(place, CONFLICTED)
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -158,6 +173,16 @@ class Restoring:
         there = await self._there(record)
         over = there[0] if there is not None else None
         return RESTORED if await copies.put_back(self._client, record, self._vault, over=over) else CONFLICTED
+
+    async def _unmask(self, record: Record, finder: IdentityFinder) -> Recovery:
+        if (there := await self._there(record)) is None:
+            return CONFLICTED  # deleted by somebody since
+        if there[0] == record["etag"]:
+            return INTACT
+        body = b"".join([chunk async for chunk in copies.chunks(record["copy"], self._vault)])
+        if not await content.is_masked(self._client, record, body, finder, self._vault.masker):
+            return CONFLICTED
+        return RESTORED if await copies.put_back(self._client, record, self._vault, over=there[0]) else CONFLICTED
 
     async def _there(self, record: Record) -> tuple[str, int] | None:
         """Tag and size of the object that is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
 from activities.object_storage import s3_client, translate_for
 from activities.settings import S3Settings
-from activities.stores.s3 import answers, listing, locks, pre_images, uploads
+from activities.stores.s3 import answers, content, listing, locks, pre_images, uploads
 from activities.stores.s3.answers import Reasons, code_of
 from activities.stores.s3.data_map import S3Map, is_crooked
 from activities.stores.s3.deleting import delete, refusal
@@ -57,7 +57,7 @@ class S3Store:
 
     Args:
         client: The client, shared.
-        data_map: Templates of prefixes and keys.
+        data_map: Templates of prefixes and keys, and what is searched for identities.
         heartbeat: Told of every chunk of keys.
     """
 
@@ -101,7 +101,7 @@ class S3Store:
         """Counts the objects: see `activities.contract.Store`."""
         places = Counter(dict.fromkeys(self._data_map.places, 0))
         with translated(PLACE, translate):
-            async for found in self._objects(part):
+            async for found in self._objects(part, {}):
                 places.update(each.place for each in found)
         return Impact(dict(places))
 
@@ -113,7 +113,7 @@ class S3Store:
                 refused: Reasons = {}
                 tried: Counter[str] = Counter()
                 async with vault.recording(name) as recording:
-                    async for found in self._objects(part):
+                    async for found in self._objects(part, {}):
                         tried.update(each.place for each in found)
                         await pre_images.keep(self._client, found, recording, part, vault, refused)
                     if refused:
@@ -123,13 +123,14 @@ class S3Store:
         return receipt.back_up
 
     async def erase(self, part: Slice, vault: BatchVault) -> Erased:
-        """Deletes the objects: see `activities.contract.Store`."""
+        """Deletes the objects, or masks their text: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             receipt = await vault.receipt(pre_images.name_of(part))
             if receipt is None:
                 raise CriticalError(PLACE, f"slice {part.name} has no back-up", "Submit the file again.")
+            people = await listing.people_of(part)
             warnings = [
-                *self._crooked(await listing.people_of(part)),
+                *self._crooked(people),
                 *await uploads.record(self._client, self._data_map.templates, part, vault),
             ]
             known = await pre_images.known(part, vault)
@@ -138,6 +139,7 @@ class S3Store:
             changed: Counter[str] = Counter()
             refused: Reasons = {}
             held: Reasons = {}
+            skipped: Reasons = {}
 
             async def write(found: list[Found]) -> None:
                 matched.update(each.place for each in found)
@@ -147,10 +149,9 @@ class S3Store:
                         safe += await pre_images.keep(self._client, later, recording, part, vault, refused)
                 if found[0].bucket in locked:
                     await locks.held(self._client, safe, held)
-                deleted, _ = await delete(self._client, safe, refused)
-                changed.update(deleted)
+                changed.update(await self._write(safe, people, vault, refused))
 
-            await as_they_come(self._objects(part), write, DELETES)
+            await as_they_come(self._objects(part, skipped), write, DELETES)
             if refused:
                 raise refusal(refused, matched)
         places: dict[str, Tally] = {}
@@ -159,6 +160,7 @@ class S3Store:
             places[place] = Tally(matched[place], changed[place], already_clean=clean)
         remedy = "They are hidden now; a purge deletes them only once the locks have ended."
         warnings += answers.findings(held, "objects are locked", remedy)
+        warnings += answers.findings(skipped, "objects were not looked at", "Look into them by hand.")
         return Erased(places, warnings)
 
     async def restore(self, part: Slice, vault: BatchVault) -> Restored:
@@ -167,15 +169,31 @@ class S3Store:
             return await Restoring(self._client, self._data_map, vault, self._heartbeat).run(part)
 
     async def purge(self, part: Slice, vault: BatchVault) -> Purged:
-        """Deletes every version that lies behind a delete marker: see `activities.contract.Store`."""
+        """Deletes every version that lies behind a delete marker or a mask: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             return await Purging(self._client, self._data_map, vault, self._heartbeat).run(part)
 
-    async def _objects(self, part: Slice) -> AsyncIterator[list[Found]]:
-        """Yields the slice's current objects, in chunks of one bucket."""
-        async for found in listing.objects(self._client, self._data_map.templates, part):
-            self._heartbeat(found[0].place, len(found))
-            yield found
+    async def _objects(self, part: Slice, skipped: Reasons) -> AsyncIterator[list[Found]]:
+        """Yields the slice's current objects, in chunks of one bucket; of one rule where their text was read."""
+        templates, rules = self._data_map.templates, self._data_map.content
+        for chunks in (
+            listing.objects(self._client, templates, part),
+            content.objects(self._client, rules, templates, part, skipped),
+        ):
+            async for found in chunks:
+                self._heartbeat(found[0].place, len(found))
+                yield found
+
+    async def _write(
+        self, found: Sequence[Found], people: IdentitySet, vault: BatchVault, refused: Reasons
+    ) -> Counter[str]:
+        """Deletes objects of one bucket, or masks those of one rule that says so; counts what was done."""
+        rule = next((rule for rule in self._data_map.content if found and rule.place == found[0].place), None)
+        if rule is None or rule.then == "delete":
+            deleted, _ = await delete(self._client, found, refused)
+            return deleted
+        finder = people.finder(rule.holds)
+        return Counter({rule.place: await content.mask(self._client, found, finder, vault.masker, refused)})
 
     def _crooked(self, people: IdentitySet) -> list[Finding]:
         """People whose files cannot be told from the folders of others: the rest of the slice does without them."""
