@@ -19,13 +19,14 @@ from activities.contract import (
     Purged,
     Restored,
     Slice,
+    Suspect,
     Tally,
 )
 from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
 from activities.object_storage import s3_client, translate_for
 from activities.settings import S3Settings
-from activities.stores.s3 import answers, content, listing, locks, pre_images, uploads
+from activities.stores.s3 import answers, content, listing, locks, pre_images, survey, uploads
 from activities.stores.s3.answers import Reasons, code_of
 from activities.stores.s3.data_map import S3Map, is_crooked
 from activities.stores.s3.deleting import delete, refusal
@@ -33,6 +34,7 @@ from activities.stores.s3.listing import Found
 from activities.stores.s3.paging import DELETES, as_they_come
 from activities.stores.s3.purging import Purging
 from activities.stores.s3.restoring import Restoring
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
@@ -96,6 +98,11 @@ class S3Store:
         if versioning == "Suspended":
             what = "versioning is suspended: a rollback puts the current objects back, no older null versions"
             health.notes.append(Finding(place, what, "Enable versioning to keep them."))
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Looks for prefixes that the data map does not name: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            return await survey.survey(self._client, self._data_map, suspicion)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the objects: see `activities.contract.Store`."""
