@@ -297,6 +297,17 @@ async def test_the_probe_tells_how_buckets_keep_versions_and_which_are_missing(
     assert [note.place for note in health.notes] == ["s3://not-there-at-all/{contributor_id}-*"]
 
 
+@on(VERSIONED[0])
+async def test_the_probe_tells_where_versions_expire_before_a_rollback(bucket: Bucket) -> None:
+    expire = {"ID": "old", "Status": "Enabled", "Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 3}}
+    disabled = {**expire, "ID": "off", "Status": "Disabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    rules: Any = {"Rules": [expire, disabled]}
+    await bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration=rules)
+    (note,) = (await bucket.store().probe()).notes
+    assert note.place == f"s3://{bucket.name}"
+    assert note.what.startswith("a lifecycle rule deletes old versions after 3 days")
+
+
 async def test_a_server_that_is_away_is_transient_and_a_wrong_key_critical(
     stack: HasEnv, heartbeat: Heartbeat, both: Slice
 ) -> None:

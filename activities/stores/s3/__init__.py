@@ -13,6 +13,7 @@ restoring    the way back
 purging      its end
 uploads      unfinished uploads
 locks        what object lock keeps
+expiry       what a bucket's own lifecycle takes away
 survey       prefixes that the data map does not name
 store        the verbs
 """

@@ -26,7 +26,7 @@ from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
 from activities.object_storage import s3_client, translate_for
 from activities.settings import S3Settings
-from activities.stores.s3 import answers, content, listing, locks, pre_images, survey, uploads
+from activities.stores.s3 import answers, content, expiry, listing, locks, pre_images, survey, uploads
 from activities.stores.s3.answers import Reasons, code_of
 from activities.stores.s3.data_map import S3Map, is_crooked
 from activities.stores.s3.deleting import delete, refusal
@@ -98,6 +98,8 @@ class S3Store:
         if versioning == "Suspended":
             what = "versioning is suspended: a rollback puts the current objects back, no older null versions"
             health.notes.append(Finding(place, what, "Enable versioning to keep them."))
+        if versioning is not None and (found := await expiry.of_versions(self._client, bucket)):
+            health.notes.append(found)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
         """Looks for prefixes that the data map does not name: see `activities.contract.Store`."""
