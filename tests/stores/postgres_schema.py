@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from activities.contract import Contributor, Heartbeat, Slice, Tally
 from activities.stores.postgres import PostgresSettings, PostgresStore
+from activities.stores.postgres.connection import LOCK_TIMEOUT
 from activities.stores.postgres.data_map import PostgresMap
 from activities.vault import BatchVault
 from tests.bench import HasEnv
@@ -84,7 +85,13 @@ class Database:
             for table, rows in ROWS.items():
                 await connection.copy_records_to_table(table, schema_name=self.schema, records=rows)
 
-    def store(self, pool: Pool[Record] | None = None, **entries: list[dict[str, Any]]) -> PostgresStore:
+    def store(
+        self,
+        pool: Pool[Record] | None = None,
+        *,
+        lock_timeout: float = LOCK_TIMEOUT,
+        **entries: list[dict[str, Any]],
+    ) -> PostgresStore:
         """A store over tables of this schema; without entries, as `ROWS` want it."""
         if not entries:
             entries = {
@@ -113,7 +120,8 @@ class Database:
             verb: [{**entry, "table": self.place(entry["table"])} for entry in listed]
             for verb, listed in entries.items()
         }
-        return PostgresStore(pool or self.pool, PostgresMap.model_validate(table_map), self.heartbeat)
+        named = PostgresMap.model_validate(table_map)
+        return PostgresStore(pool or self.pool, named, self.heartbeat, lock_timeout=lock_timeout)
 
 
 def settings_of(stack: HasEnv, **changes: Any) -> PostgresSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -11,7 +11,7 @@ from asyncpg import exceptions
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from activities.errors import CriticalError, ErasureError, TransientError
+from activities.errors import CriticalError, ErasureError, TransientError, translated
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -20,7 +20,7 @@ STATEMENT_TIMEOUT = 600
 """Seconds that one statement may take."""
 
 LOCK_TIMEOUT = 15
-"""Seconds to wait for a row that the application holds; then the slice is tried again."""
+"""Seconds to wait for a table or row that the application holds; then the slice is tried again."""
 
 IDLE_TIMEOUT = 300
 """Seconds that a transaction may stand idle: a worker that froze must not hold its locks for ever."""
@@ -69,7 +69,7 @@ _KNOWN: tuple[tuple[type[Exception], type[ErasureError], str, str], ...] = (
     (
         exceptions.LockNotAvailableError,
         TransientError,
-        f"rows stayed locked by another transaction for {LOCK_TIMEOUT} s",
+        f"is locked by another transaction, for longer than {LOCK_TIMEOUT} s",
         f"{_AGAIN}; look for long transactions in pg_stat_activity.",
     ),
     (
@@ -168,11 +168,25 @@ _KNOWN: tuple[tuple[type[Exception], type[ErasureError], str, str], ...] = (
 """The first that fits counts."""
 
 
-def translate(error: Exception) -> ErasureError | None:
-    """Maps asyncpg's errors to the taxonomy. Names come from the error's fields, never from its text."""
+def translated_at(place: str) -> AbstractContextManager[None]:
+    """Lets only the taxonomy out of work on one table, and names it also where the server does not: in a lock's error.
+
+    Args:
+        place: The table.
+    """
+    return translated(f"postgres {place}", lambda error: translate(error, place))
+
+
+def translate(error: Exception, place: str = "") -> ErasureError | None:
+    """Maps asyncpg's errors to the taxonomy. Names come from the error's fields, never from its text.
+
+    Args:
+        error: What was raised.
+        place: The table that was worked on, where the error names none.
+    """
     fields = error.as_dict() if isinstance(error, asyncpg.PostgresError) else {}
     table = ".".join(fields[key] for key in ("schema_name", "table_name") if fields.get(key))
-    place = f"postgres {table}" if table else "postgres"
+    place = f"postgres {table or place}".rstrip()
     if isinstance(error, exceptions.IntegrityConstraintViolationError):
         which = fields.get("constraint_name") or f"NOT NULL of {fields.get('column_name', '?')}"
         return CriticalError(

@@ -13,6 +13,7 @@ from activities.rules import StrictModel
 
 _PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
 _TABLE = re.compile(rf"{_PART}\.{_PART}")
+_PATH = re.compile(rf"{_PART}(?:\.{_PART})*")
 
 
 def table_name(place: str) -> tuple[str, str]:
@@ -28,10 +29,24 @@ def table_name(place: str) -> tuple[str, str]:
     return (plain_schema or schema.replace('""', '"')), (plain_table or table.replace('""', '"'))
 
 
+def path_parts(name: str) -> tuple[str, ...]:
+    """A column, or a path in a column of JSON, as the data map writes it: ``details.user.email``.
+
+    A name that has a dot stands in double quotes. What is not written like that is one name, taken literally.
+    """
+    if not _PATH.fullmatch(name):
+        return (name,)
+    return tuple(plain or quoted.replace('""', '"') for quoted, plain in re.findall(_PART, name))
+
+
+def written(*parts: str) -> str:
+    """Names as the data map writes them: with dots between, in double quotes where a name has a dot or a quote."""
+    return ".".join(f'"{part.replace(chr(34), chr(34) * 2)}"' if re.search(r'[".]', part) else part for part in parts)
+
+
 def _one_spelling(place: str) -> str:
     """The same table is the same place, however it is quoted."""
-    parts = table_name(place)
-    return ".".join(f'"{part.replace(chr(34), chr(34) * 2)}"' if re.search(r'[".]', part) else part for part in parts)
+    return written(*table_name(place))
 
 
 TableName = Annotated[str, AfterValidator(_one_spelling)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from activities.identities import IdentityKind
 from activities.masking import CONSTANT, Strategy
 from activities.stores.postgres.catalogue import Column, Family, ForeignKey, Table, quote
-from activities.stores.postgres.connection import IDLE_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT
+from activities.stores.postgres.connection import IDLE_TIMEOUT, STATEMENT_TIMEOUT
 from activities.stores.postgres.data_map import Deletion, Masking
 
 BLANKS = " \t\n\r\f\x0b"
@@ -26,7 +26,6 @@ BLANKS = " \t\n\r\f\x0b"
 _BLANKS_SQL = r"E' \t\n\r\f\x0b'"
 
 SESSION = f"""
-    SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s';
     SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}s';
     SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s';
     SET LOCAL row_security = off;  -- an error where a policy would silently hide rows

@@ -26,6 +26,7 @@ from activities.contract import (
     Purged,
     Restored,
     Slice,
+    Suspect,
     Tally,
 )
 from activities.errors import CriticalError, translated
@@ -33,11 +34,13 @@ from activities.identities import IdentityKind, IdentitySet, normal
 from activities.masking import Masker, is_mask
 from activities.stores.postgres import checks
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
-from activities.stores.postgres.connection import translate
+from activities.stores.postgres.connection import LOCK_TIMEOUT, translate
 from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of
 from activities.stores.postgres.restoring import put_back
 from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, Target
+from activities.stores.postgres.survey import survey
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
@@ -61,12 +64,21 @@ class PostgresStore:
         pool: Shared by the worker's activities.
         data_map: What is deleted and masked.
         heartbeat: Told every table and page.
+        lock_timeout: Seconds to wait for what the application holds; then the slice is tried again.
     """
 
-    def __init__(self, pool: Pool[Record], data_map: PostgresMap, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        pool: Pool[Record],
+        data_map: PostgresMap,
+        heartbeat: Heartbeat,
+        *,
+        lock_timeout: float = LOCK_TIMEOUT,
+    ) -> None:
         self._pool = pool
         self._map = data_map
         self._heartbeat = heartbeat
+        self._lock_timeout = lock_timeout
 
     async def probe(self) -> Health:
         """Compares the data map with the catalogue, and the rights with what will be needed."""
@@ -94,6 +106,12 @@ class PostgresStore:
                     if can_stage and not missing:
                         notes += await checks.without_index(connection, target)
                 return Health(server["version"], sorted(tables), problems, warnings, notes)
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Looks for columns and foreign keys that the data map does not name; reads names and samples."""
+        with translated("postgres", translate):
+            async with self._transaction() as connection:
+                return await survey(connection, self._map, suspicion)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows that would be deleted or masked now."""
@@ -157,7 +175,7 @@ class PostgresStore:
     ) -> AsyncIterator[Connection]:
         """A transaction that leaves nothing in the session, and so may share connections through PgBouncer."""
         async with self._pool.acquire(timeout=60) as connection, connection.transaction(isolation=isolation):
-            await connection.execute(SESSION)
+            await connection.execute(f"{SESSION} SET LOCAL lock_timeout = {round(self._lock_timeout * 1000)}")
             yield connection
 
     async def _read_catalogue(self, connection: Connection) -> tuple[dict[str, Table], list[ForeignKey]]:
