@@ -1,5 +1,6 @@
 """The SQL of a rollback. Every statement is about all of a slice's rows in one table; none about one row.
 
+    erasure_taken        rows that an erasure of the slice wrote
     erasure_saved        the pre-images: content, and content as it is once masked; each column as text
     erasure_return       one row a row of the slice: how it was, how it is, and what becomes of it
     erasure_return_<n>   the rows of table <n> as they shall be, in the table's own types
@@ -12,21 +13,32 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from activities.masking import CONSTANT
 from activities.stores.postgres.catalogue import ForeignKey, Table, UniqueIndex, quote
 
 RETURNING = """
     CREATE TEMPORARY TABLE erasure_saved
         (target int, id text[], at bigint, deletes boolean, content text[], masked text[]) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE erasure_taken (target int, id text[]) ON COMMIT DROP;
     CREATE TEMPORARY TABLE erasure_return (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, target int, id text[], at bigint, deletes boolean,
-        content text[], masked text[], found text[], found_table oid, found_row tid, put boolean[], wanted text[],
-        partly boolean, altered boolean NOT NULL DEFAULT false, state text) ON COMMIT DROP;
+        content text[], masked text[], taken boolean, found text[], found_table oid, found_row tid, ours boolean,
+        put boolean[], wanted text[], partly boolean, altered boolean NOT NULL DEFAULT false, state text)
+        ON COMMIT DROP;
     SET CONSTRAINTS ALL DEFERRED;  -- those that may be: tables that refer to each other
 """
 
+COMMITTED = """
+    SELECT x FROM unnest($1::text[]) AS x
+    WHERE CASE WHEN x::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+               THEN pg_xact_status(x::xid8) IS DISTINCT FROM 'aborted' ELSE true END
+"""
+"""Of some transactions those that may have committed: who is too old, or of a server before this one, counts too."""
+
 LATEST = """
-    INSERT INTO pg_temp.erasure_return (target, id, at, deletes, content, masked)
-    SELECT DISTINCT ON (target, id) target, id, at, deletes, content, masked
+    INSERT INTO pg_temp.erasure_return (target, id, at, deletes, content, masked, taken)
+    SELECT DISTINCT ON (target, id) target, id, at, deletes, content, masked,
+           (target, id) IN (SELECT target, id FROM pg_temp.erasure_taken)
     FROM pg_temp.erasure_saved ORDER BY target, id, at DESC
 """
 """The latest pre-image of a row is what was overwritten last: what others wrote before that is in it."""
@@ -62,35 +74,42 @@ Null tells nobody's hand: it counts as ours where another mask of the same writi
 ANALYZE = "ANALYZE pg_temp.erasure_return"
 """After every change of `state`: a planner that takes thousands of rows for one would loop over them."""
 
-CLASSIFY = """
-    WITH looked AS (
-        SELECT r.number, s.put, s.partly, s.wanted
+CLASSIFY = f"""
+    WITH judged AS (
+        SELECT r.number, c.*, r.taken AND c.due AND c.now IS NOT DISTINCT FROM c.masked AND (
+                   r.ours OR c.masked <> '{CONSTANT}'
+                   OR bool_or(c.due AND c.now = c.masked AND c.masked <> '{CONSTANT}') OVER (PARTITION BY r.number)
+               ) AS mine
         FROM pg_temp.erasure_return AS r
         CROSS JOIN LATERAL (
-            SELECT array_agg(ours AND now IS NOT DISTINCT FROM masked ORDER BY position) AS put,
-                   bool_or(ours AND now IS DISTINCT FROM masked AND now IS DISTINCT FROM old) AS partly,
-                   array_agg(CASE WHEN ours AND now IS NOT DISTINCT FROM masked THEN old ELSE now END
-                             ORDER BY position) AS wanted
-            FROM (SELECT *, old IS DISTINCT FROM masked AS ours
-                  FROM unnest(r.content, r.masked, r.found) WITH ORDINALITY AS u (old, masked, now, position)) AS c
-        ) AS s
+            SELECT *, old IS DISTINCT FROM masked AS due
+            FROM unnest(r.content, r.masked, r.found) WITH ORDINALITY AS u (old, masked, now, position)) AS c
         WHERE r.target = $1 AND r.found IS NOT NULL AND NOT r.deletes
+    ), looked AS (
+        SELECT number, array_agg(mine IS TRUE ORDER BY position) AS put,
+               bool_or(due AND mine IS NOT TRUE AND now IS DISTINCT FROM old) AS partly,
+               array_agg(CASE WHEN mine THEN old ELSE now END ORDER BY position) AS wanted
+        FROM judged GROUP BY number
     )
     UPDATE pg_temp.erasure_return AS r
     SET put = l.put, partly = l.partly, wanted = l.wanted,
         state = CASE WHEN true = ANY (l.put) THEN 'unmask' WHEN l.partly THEN 'conflicted' ELSE 'intact' END
     FROM looked AS l WHERE l.number = r.number
 """
-"""A masked row, column by column: one that holds our mask is put back, one that others changed is theirs."""
+"""A masked row, column by column: one that holds our mask is put back, one that others changed is theirs.
+
+Nobody else writes a token. A constant or a null may be anybody's: it is ours in a row that nobody wrote since, or that
+still holds a token of the same writing.
+"""
 
 CLASSIFY_DELETED = """
     UPDATE pg_temp.erasure_return
     SET wanted = content,
-        state = CASE WHEN found = content THEN 'intact' WHEN found IS NULL AND deletes THEN 'insert'
+        state = CASE WHEN found = content THEN 'intact' WHEN found IS NULL AND deletes AND taken THEN 'insert'
                      ELSE 'conflicted' END
     WHERE target = $1 AND state IS NULL
 """
-"""A row that was only masked and is gone was deleted by others, and stays so."""
+"""A row that is gone was deleted by others, and stays so, unless an erasure took it."""
 
 SETTLE_INSERTED = """
     UPDATE pg_temp.erasure_return SET state = 'conflicted' WHERE target = $1 AND state = 'insert'
@@ -138,16 +157,20 @@ class Return:
         )
 
     def find(self, array: str) -> str:
-        """Looks at the rows as they are now, and locks them: by their key as it was masked, or as it was."""
+        """Looks at the rows as they are now, and locks them: by their key as it was masked, or as it was.
+
+        Takes the batch's own transactions, as rows name who wrote them.
+        """
         keys = ", ".join(f"t.{quote(name)}" for name in self.table.key)
         return f"""
             WITH locked AS (
-                SELECT r.number, t.tableoid AS found_table, t.ctid AS found_row, {self._content("t")} AS found
+                SELECT r.number, t.tableoid AS found_table, t.ctid AS found_row, {self._content("t")} AS found,
+                       t.xmin::text = ANY ($1::text[]) AS ours
                 FROM pg_temp.erasure_return AS r JOIN {self.table.sql} AS t ON {self._is(f"r.{array}")}
                 WHERE r.target = {self.number} AND r.found IS NULL
                 ORDER BY {keys} FOR UPDATE OF t)
             UPDATE pg_temp.erasure_return AS r
-            SET found = l.found, found_table = l.found_table, found_row = l.found_row
+            SET found = l.found, found_table = l.found_table, found_row = l.found_row, ours = l.ours
             FROM locked AS l WHERE l.number = r.number
         """
 
@@ -168,8 +191,10 @@ class Return:
                       (SELECT content FROM pg_temp.erasure_return WHERE target = {self.number})
                 GROUP BY 1
             ), counted AS (
-                SELECT number, content, row_number() OVER (PARTITION BY content ORDER BY state NULLS FIRST, id) AS nth
-                FROM pg_temp.erasure_return WHERE target = {self.number}
+                SELECT number, content, row_number() OVER (
+                           PARTITION BY content ORDER BY state IS NOT DISTINCT FROM 'insert', taken DESC, id) AS nth
+                FROM pg_temp.erasure_return
+                WHERE target = {self.number} AND state IS DISTINCT FROM 'conflicted'
             )
             UPDATE pg_temp.erasure_return AS r SET state = '{state}'
             FROM counted AS c JOIN present AS p ON p.content = c.content

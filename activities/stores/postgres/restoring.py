@@ -1,7 +1,8 @@
 """Puts a slice's rows back from their pre-images: what is missing is inserted, what holds our mask is unmasked.
 
-Whose write a row's present content is, is told by looking: a row that is as we left it is ours to put back; what
-differs from both the pre-image and the mask was written by others, and stays.
+Whose write a row's present content is, is told by looking: a row that an erasure took and that is as it was left is
+ours to put back; what differs from both the pre-image and the mask was written by others, and stays, as does what
+others removed before an erasure could.
 
 User triggers stay on. Switching them off needs a superuser (`session_replication_role`, which would switch foreign
 keys off as well) or the table's owner and a lock against everybody (`ALTER TABLE ... DISABLE TRIGGER`); and what they
@@ -21,8 +22,9 @@ from activities.errors import CriticalError
 from activities.masking import CONSTANT, Masker, Strategy, is_mask
 from activities.stores.postgres import restore_statements as sql
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables, read_unique_indices
-from activities.stores.postgres.pre_images import names_of
+from activities.stores.postgres.pre_images import Write, names_of, write_name, writes
 from activities.stores.postgres.restore_statements import Return
+from activities.stores.postgres.statements import XID
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
@@ -52,9 +54,12 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
         connection, sorted({place for receipt in receipts for place in receipt.places})
     )
     await connection.execute(sql.RETURNING)
+    ours = await writes(vault)
+    await _stage_taken(connection, tables, [write for write in ours if write.slice == part.name], vault, heartbeat)
     returns = await _stage(connection, tables, names, vault, heartbeat)
+    marks = [str(write.xid % 2**32) for write in ours]
     for target in returns:
-        await _look(connection, target)
+        await _look(connection, target, marks)
         heartbeat(target.table.place, 0)
     await connection.execute(sql.ANALYZE)
     await _refuse(connection, returns, foreign_keys)
@@ -73,7 +78,11 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
     for target in returns:
         if target.table.key:
             await _correct(connection, target)
-    return await _count(connection, returns)
+    restored = await _count(connection, returns)
+    if restored.total.restored:
+        async with vault.recording(write_name(part, "restore", int(await connection.fetchval(XID)))):
+            pass
+    return restored
 
 
 async def _tables(connection: Connection, places: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
@@ -86,6 +95,24 @@ async def _tables(connection: Connection, places: Sequence[str]) -> tuple[list[T
             )
     foreign_keys = await read_foreign_keys(connection, list(found.values()))
     return sql.parents_first([found[place] for place in places], foreign_keys), foreign_keys
+
+
+async def _stage_taken(
+    connection: Connection, tables: Sequence[Table], ours: Sequence[Write], vault: BatchVault, heartbeat: Heartbeat
+) -> None:
+    """Stages the rows that the erasures of the slice wrote: those that committed."""
+    erasures = {str(write.xid): write.name for write in ours if write.verb == "erase"}
+    numbers = {table.place: number for number, table in enumerate(tables)}
+    page: list[tuple[Any, ...]] = []
+    for (xid,) in await connection.fetch(sql.COMMITTED, list(erasures)):
+        async for place, record in vault.records(erasures[xid]):
+            page.append((numbers[place], record["id"]))
+            if len(page) >= PAGE:
+                await _copy(connection, "erasure_taken", page)
+                heartbeat(place, len(page))
+                page = []
+    await _copy(connection, "erasure_taken", page)
+    await connection.execute("ANALYZE pg_temp.erasure_taken")
 
 
 async def _stage(
@@ -115,10 +142,10 @@ async def _stage(
                 )
             )
             if len(page) >= PAGE:
-                await _copy(connection, page)
+                await _copy(connection, "erasure_saved", page)
                 heartbeat(place, len(page))
                 page = []
-    await _copy(connection, page)
+    await _copy(connection, "erasure_saved", page)
     await connection.execute("ANALYZE pg_temp.erasure_saved")
     await connection.execute(sql.LATEST)
     await connection.execute(sql.UNMASK_LATEST)
@@ -156,16 +183,16 @@ def _mask(value: str | None, strategy: str | None, masker: Masker) -> str | None
     return masker.token(value) if strategy == Strategy.TOKEN else CONSTANT
 
 
-async def _copy(connection: Connection, page: Sequence[tuple[Any, ...]]) -> None:
-    await connection.copy_records_to_table("erasure_saved", schema_name="pg_temp", records=page)
+async def _copy(connection: Connection, table: str, page: Sequence[tuple[Any, ...]]) -> None:
+    await connection.copy_records_to_table(table, schema_name="pg_temp", records=page)
 
 
-async def _look(connection: Connection, target: Return) -> None:
+async def _look(connection: Connection, target: Return, marks: Sequence[str]) -> None:
     """Compares the rows of one table with their pre-images, and stages those that are to be written."""
     if target.table.key:
-        await connection.execute(target.find("masked"))
+        await connection.execute(target.find("masked"), marks)
         if not target.masked.isdisjoint(target.table.key):
-            await connection.execute(target.find("content"))
+            await connection.execute(target.find("content"), marks)
         await connection.execute(sql.CLASSIFY, target.number)
     else:
         await connection.execute(target.lock_table())

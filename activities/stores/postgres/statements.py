@@ -44,6 +44,8 @@ STAGING = """
     CREATE INDEX ON pg_temp.erasure_mask USING hash (value COLLATE "C");
 """
 
+XID = "SELECT pg_current_xact_id()::text"
+
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """Microseconds; among several pre-images of a row the latest is what was overwritten last."""
 
@@ -144,7 +146,7 @@ class Target:
         )
 
     def pre_images(self) -> str:
-        """The rows found whose present content has no pre-image: key, content, entries, digest.
+        """The rows found: key, entries, digest, and their content where its present state has no pre-image.
 
         A table without a key tells equal rows apart by counting them.
         """
@@ -163,8 +165,8 @@ class Target:
                 SELECT DISTINCT ON (id) id, digest FROM pg_temp.erasure_known
                 WHERE target = {self.number} ORDER BY id, at DESC
             )
-            SELECT id, content, entries, digest FROM named
-            WHERE NOT EXISTS (SELECT FROM latest WHERE latest.id = named.id AND latest.digest = named.digest)
+            SELECT named.id, CASE WHEN latest.id IS NULL THEN content END AS content, entries, named.digest
+            FROM named LEFT JOIN latest ON latest.id = named.id AND latest.digest = named.digest
         """
 
     def values_to_mask(self) -> str | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
 from activities.contract import (
@@ -36,12 +36,12 @@ from activities.stores.postgres import checks
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
 from activities.stores.postgres.connection import LOCK_TIMEOUT, translate
 from activities.stores.postgres.data_map import PostgresMap
-from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of
+from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of, write_name
 from activities.stores.postgres.restoring import put_back
-from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, Target
+from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, XID, Target
 from activities.stores.postgres.survey import survey
 from activities.suspicion import Suspicion
-from activities.vault import BatchVault
+from activities.vault import BatchVault, Recording
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -55,6 +55,10 @@ _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+Row: TypeAlias = tuple[str, dict[str, Any]]
+"""A place, and what is noted of one of its rows."""
 
 
 class PostgresStore:
@@ -129,7 +133,7 @@ class PostgresStore:
             async with self._transaction("repeatable_read") as connection, vault.recording(name) as recording:
                 targets, _ = await self._plan(connection)
                 await self._find(connection, targets, part, lock=False)
-                async for place, record in self._pre_images(connection, targets):
+                async for place, record in self._rows(connection, targets):
                     await recording.add(place, record)
         assert recording.receipt is not None, "a recording that closed has a receipt"
         return recording.receipt.back_up
@@ -145,7 +149,7 @@ class PostgresStore:
                 await self._stage_known(connection, targets, part, vault)
                 matched = await self._find(connection, targets, part, lock=True)
                 await self._refuse_sweeping(connection, targets, foreign_keys)
-                await self._keep_unknown(connection, targets, part, vault)
+                await self._note(connection, targets, part, vault)
                 for target in targets:
                     if target.masks and matched[target.place]:
                         await self._mask(connection, target, vault.masker)
@@ -244,23 +248,26 @@ class PostgresStore:
                     "Add an entry to erasure.toml that matches them.",
                 )
 
-    async def _keep_unknown(
-        self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault
-    ) -> None:
-        """Keeps the rows that appeared or changed since the back-up, as they are under our lock."""
-        unknown = self._pre_images(connection, targets)
-        first = await anext(unknown, None)
+    async def _note(self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault) -> None:
+        """Notes every row that is about to be written, as it is under our lock; keeps those without a pre-image."""
+        rows = self._rows(connection, targets)
+        first = await anext(rows, None)
         if first is None:
             return
-        async with vault.recording(f"{later_prefix(part)}{token_hex(8)}") as recording:
-            await recording.add(*first)
-            async for place, record in unknown:
-                await recording.add(place, record)
+        xid = int(await connection.fetchval(XID))
+        async with AsyncExitStack() as recordings:
+            write = await recordings.enter_async_context(vault.recording(write_name(part, "erase", xid)))
+            later: Recording | None = None
+            async for place, record in _chain(first, rows):
+                await write.add(place, {"id": record["id"]})
+                if "row" in record:
+                    if later is None:
+                        name = f"{later_prefix(part)}{token_hex(8)}"
+                        later = await recordings.enter_async_context(vault.recording(name))
+                    await later.add(place, record)
 
-    async def _pre_images(
-        self, connection: Connection, targets: Sequence[Target]
-    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """Yields the found rows without a pre-image: each column as text that its type reads back exactly.
+    async def _rows(self, connection: Connection, targets: Sequence[Target]) -> AsyncIterator[Row]:
+        """Yields the found rows; those without a pre-image with each column as text that its type reads back exactly.
 
         A record tells its row by ``id`` (the values of ``key``; without a key, digest and a count), what is going to
         be done to it, and when it was seen, in microseconds of the server's clock.
@@ -276,17 +283,16 @@ class PostgresStore:
                     if not set(entries).isdisjoint(row["entries"])
                 }
                 deleted = not target.deletes.keys().isdisjoint(row["entries"])
-                yield (
-                    target.place,
-                    {
-                        "id": row["id"],
-                        "key": target.table.key,
-                        "does": {"delete": True} if deleted else {"mask": masks},
-                        "row": dict(zip(columns, row["content"], strict=True)),
-                        "digest": row["digest"],
-                        "at": at,
-                    },
-                )
+                record = {
+                    "id": row["id"],
+                    "key": target.table.key,
+                    "does": {"delete": True} if deleted else {"mask": masks},
+                    "digest": row["digest"],
+                    "at": at,
+                }
+                if row["content"] is not None:
+                    record["row"] = dict(zip(columns, row["content"], strict=True))
+                yield target.place, record
                 done += 1
                 if done % PAGE == 0:
                     self._heartbeat(target.place, done)
@@ -355,6 +361,12 @@ def _forms(value: str, kind: IdentityKind) -> Iterable[str]:
 def _integer(value: str) -> int | None:
     number = int(value) if _INTEGER.fullmatch(value) else None
     return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+async def _chain(first: Row, rest: AsyncIterator[Row]) -> AsyncIterator[Row]:
+    yield first
+    async for row in rest:
+        yield row
 
 
 async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
