@@ -70,6 +70,7 @@ class Table:
         kind: ``r`` a table, ``p`` a partitioned one; others cannot be erased in.
         has_heirs: Whether other tables inherit from it, by INHERITS.
         key: The columns of its primary key, or else of a unique index without nulls; empty without either.
+        triggers: Those that are not switched off.
         columns: By name, in order.
     """
 
@@ -80,6 +81,7 @@ class Table:
     kind: str
     has_heirs: bool
     key: tuple[str, ...]
+    triggers: tuple[str, ...]
     columns: dict[str, Column]
 
     @property
@@ -100,6 +102,7 @@ class ForeignKey:
         columns: Its columns.
         parent: Id of the table that is referred to.
         parent_sql: That table, quoted.
+        parent_place: That table, for people.
         parent_columns: That table's columns.
         on_delete: ``a`` no action, ``r`` restrict, ``c`` cascade, ``n`` set null, ``d`` set default.
         indexed: Whether an index of the child begins with these columns.
@@ -112,6 +115,7 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: int
     parent_sql: str
+    parent_place: str
     parent_columns: tuple[str, ...]
     on_delete: str
     indexed: bool
@@ -146,7 +150,9 @@ TABLES = """
                                     WHERE NOT p.attnotnull)
                   ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) AS best
             CROSS JOIN LATERAL unnest(best.attnums) WITH ORDINALITY AS k (attnum, position)
-            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum) AS key
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum) AS key,
+           ARRAY(SELECT tgname::text FROM pg_trigger
+                 WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') ORDER BY 1) AS triggers
     FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
     JOIN pg_namespace n ON n.nspname = wanted.schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
@@ -250,6 +256,7 @@ async def read_tables(connection: Connection, places: Collection[str]) -> dict[s
             kind=row["kind"],
             has_heirs=row["has_heirs"],
             key=tuple(row["key"] or ()),
+            triggers=tuple(row["triggers"]),
             columns=columns[row["oid"]],
         )
         for row in found
@@ -267,6 +274,7 @@ async def read_foreign_keys(connection: Connection, tables: Collection[Table]) -
             columns=tuple(row["columns"]),
             parent=row["parent"],
             parent_sql=f"{quote(row['parent_schema'])}.{quote(row['parent_name'])}",
+            parent_place=f"{row['parent_schema']}.{row['parent_name']}",
             parent_columns=tuple(row["parent_columns"]),
             on_delete=row["on_delete"],
             indexed=row["indexed"],

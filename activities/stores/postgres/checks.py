@@ -190,9 +190,13 @@ SERVER = """
 """
 
 RIGHTS = """
-    SELECT c.oid::bigint AS oid, has_schema_privilege(c.relnamespace, 'USAGE') AS may_enter,
+    SELECT c.oid::bigint AS oid, c.relnamespace::regnamespace::text AS schema,
+           has_schema_privilege(c.relnamespace, 'USAGE') AS may_enter,
            has_table_privilege(c.oid, 'SELECT') AS may_read, has_table_privilege(c.oid, 'DELETE') AS may_delete,
            has_any_column_privilege(c.oid, 'UPDATE') AS may_lock, row_security_active(c.oid) AS filtered,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                   AND NOT has_column_privilege(c.oid, a.attnum, 'INSERT')) AS may_not_insert,
            ARRAY(SELECT a.attname::text FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                    AND NOT has_column_privilege(c.oid, a.attnum, 'UPDATE')) AS may_not_update
@@ -218,19 +222,39 @@ def server(row: Record) -> tuple[list[Finding], list[Finding]]:
 
 
 def rights(target: Target, row: Record) -> Iterator[Finding]:
-    """Missing rights on a table, from a row of `RIGHTS`."""
+    """Missing rights on a table that an erasure or its rollback needs, from a row of `RIGHTS`."""
     place, table = target.place, target.table
-    if not row["may_enter"]:
-        yield Finding(place, "its schema may not be used", f"GRANT USAGE ON SCHEMA {quote(table.schema)}")
-    if not row["may_read"]:
-        yield Finding(place, "may not be read", f"GRANT SELECT ON {table.sql}")
+    yield from reading(place, table.sql, row)
     if target.deletes and not row["may_delete"]:
         yield Finding(place, "may not be deleted from", f"GRANT DELETE ON {table.sql}")
+    if target.deletes and row["may_not_insert"]:
+        yield Finding(place, "may not be inserted into, so that a rollback could not", f"GRANT INSERT ON {table.sql}")
+    updated = set(target.masked_columns)
+    if target.deletes and table.triggers:  # what they change in a row that comes back is written once more
+        updated |= {column.name for column in target.stored if column.name not in table.key and not column.numbered}
     if not row["may_lock"]:
         yield Finding(place, "its rows may not be locked", f"GRANT UPDATE ON {table.sql}")
-    elif forbidden := sorted(set(target.masked_columns) & set(row["may_not_update"])):
+    elif forbidden := sorted(updated & set(row["may_not_update"])):
         columns = ", ".join(map(quote, forbidden))
         yield Finding(place, f"may not be updated: {columns}", f"GRANT UPDATE ({columns}) ON {table.sql}")
+
+
+def referred_to(targets: Collection[Target], foreign_keys: Collection[ForeignKey]) -> dict[int, tuple[str, str]]:
+    """Tables outside of the data map, by id, with place and quoted name: a rollback looks whether a parent is there."""
+    oids = {target.table.oid for target in targets}
+    return {
+        key.parent: (key.parent_place, key.parent_sql)
+        for key in foreign_keys
+        if key.child in oids and key.parent not in oids
+    }
+
+
+def reading(place: str, table: str, row: Record) -> Iterator[Finding]:
+    """Missing rights on a table that is read, from a row of `RIGHTS`."""
+    if not row["may_enter"]:
+        yield Finding(place, "its schema may not be used", f"GRANT USAGE ON SCHEMA {row['schema']}")
+    if not row["may_read"]:
+        yield Finding(place, "may not be read", f"GRANT SELECT ON {table}")
     if row["filtered"]:
         yield Finding(
             place, "row-level security hides rows from this role", "Give the role BYPASSRLS, or a role of its own"

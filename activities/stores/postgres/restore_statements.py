@@ -134,12 +134,14 @@ class Return:
         table: From the catalogue.
         columns: Those that the pre-images hold, in their order.
         masked: Those of them that the erasure masks in some row.
+        deletes: Whether it deletes some row.
     """
 
     number: int
     table: Table
     columns: tuple[str, ...]
     masked: frozenset[str]
+    deletes: bool
 
     @property
     def rows(self) -> str:

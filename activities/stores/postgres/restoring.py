@@ -64,6 +64,8 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
     await connection.execute(sql.ANALYZE)
     await _refuse(connection, returns, foreign_keys)
     for target in returns:
+        if not target.deletes:
+            continue
         await connection.execute(target.insert())
         if not target.table.key:
             await connection.execute(target.find_alike("restored"))
@@ -76,7 +78,7 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
             await connection.execute(target.settle_unmasked())
             heartbeat(target.table.place, 0)
     for target in returns:
-        if target.table.key:
+        if target.table.key and target.deletes:
             await _correct(connection, target)
     restored = await _count(connection, returns)
     if restored.total.restored:
@@ -122,6 +124,7 @@ async def _stage(
     numbers = {table.place: number for number, table in enumerate(tables)}
     columns: dict[str, tuple[str, ...]] = {}
     masked: dict[str, set[str]] = {place: set() for place in numbers}
+    deleted: set[str] = set()
     page: list[tuple[Any, ...]] = []
     for name in names:
         async for place, record in vault.records(name):
@@ -132,6 +135,8 @@ async def _stage(
                 raise _altered(place)
             after = _masked(row, does.get("mask", {}), vault.masker)
             masked[place] |= does.get("mask", {}).keys()
+            if "delete" in does:
+                deleted.add(place)
             page.append(
                 (
                     numbers[place],
@@ -151,7 +156,10 @@ async def _stage(
     await connection.execute(sql.UNMASK_LATEST)
     await connection.execute(sql.ANALYZE)
     return [
-        Return(numbers[table.place], table, columns[table.place], frozenset(masked[table.place])) for table in tables
+        Return(
+            numbers[table.place], table, columns[table.place], frozenset(masked[table.place]), table.place in deleted
+        )
+        for table in tables
     ]
 
 

@@ -99,10 +99,11 @@ class PostgresStore:
                 if misfits:
                     return Health(server["version"], sorted(tables), problems, warnings)
                 targets = _targets(self._map, tables)
-                rights = {
-                    row["oid"]: row
-                    for row in await connection.fetch(checks.RIGHTS, [target.table.oid for target in targets])
-                }
+                parents = checks.referred_to(targets, foreign_keys)
+                oids = [*parents, *(target.table.oid for target in targets)]
+                rights = {row["oid"]: row for row in await connection.fetch(checks.RIGHTS, oids)}
+                for oid, (place, table) in parents.items():
+                    problems += checks.reading(place, table, rights[oid])
                 if can_stage:
                     await connection.execute(STAGING)
                 for target in targets:
