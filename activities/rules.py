@@ -16,7 +16,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """One word where a list of them may stand."""
     return [value] if isinstance(value, str) else value
 
 
@@ -29,7 +30,7 @@ class FieldRule(StrictModel):
         mask: How its value is replaced. A token of a number is a number: the type decides, not the data map.
     """
 
-    holds: Annotated[tuple[IdentityKind, ...], BeforeValidator(_as_list)] = ()
+    holds: Annotated[tuple[IdentityKind, ...], BeforeValidator(as_list)] = ()
     beside: str | None = None
     mask: Strategy = Strategy.TOKEN
 

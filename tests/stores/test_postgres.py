@@ -529,7 +529,8 @@ async def test_the_probe_finds_nothing_wrong_with_a_data_map_that_fits(filled: D
 
 MISFITS = """
     CREATE TABLE people (id text PRIMARY KEY, email text NOT NULL UNIQUE, code varchar(30), born date,
-                         initial text GENERATED ALWAYS AS (left(email, 1)) STORED, tags text[], nick text);
+                         initial text GENERATED ALWAYS AS (left(email, 1)) STORED, tags text[], nick text, doc jsonb,
+                         codes varchar(9)[], size smallint, number int);
     CREATE UNIQUE INDEX one_nick ON people (lower(nick));
     CREATE TABLE jobs (id int PRIMARY KEY, owner text CONSTRAINT job_owner REFERENCES people);
     CREATE TABLE shifts (id int PRIMARY KEY, owner text CONSTRAINT shift_owner REFERENCES people ON DELETE CASCADE);
@@ -557,7 +558,12 @@ MISFITS = """
             ["jobs"],
             "job_owner",
         ),
-        ({"mask": [("people", "tags", {"nick": "token"})]}, ["people.tags"], "cannot be compared"),
+        ({"mask": [("people", "born", {"nick": "token"})]}, ["people.born"], "cannot be compared"),
+        ({"mask": [("people", "doc", {"nick": "token"})]}, ["people.doc"], "cannot be compared path in JSON"),
+        ({"mask": [("people", "id", {"doc": "token"})]}, ["people.doc"], "is of type jsonb Name a path in it"),
+        ({"mask": [("people", "id", {"nick.x": "token"})]}, ["people.nick.x"], "no such column"),
+        ({"mask": [("people", "id", {"codes": "token"})]}, ["people.codes"], "too narrow 39"),
+        ({"mask": [("people", "id", {"size": "token", "number": "constant"})]}, ["people.number"], "cannot hold"),
         ({"mask": [("people", "id", {"nobody": "token"})]}, ["people.nobody"], "no such column"),
         ({"mask": [("people", "id", {"email": "null"})]}, ["people.email"], "NOT NULL"),
         ({"mask": [("people", "id", {"email": "constant"})]}, ["people.email"], "unique index people_email_key"),

@@ -28,6 +28,7 @@ class Family(StrEnum):
     INTEGER = "integer"
     NUMERIC = "numeric"
     UUID = "uuid"
+    JSON = "json"
     OTHER = "other"
 
 
@@ -38,7 +39,9 @@ class Column:
     Args:
         name: As the catalogue has it.
         type: Its base type, without length, as SQL writes it.
-        family: What its values can be compared with.
+        element: The type of its elements where it is an array, else its type.
+        array: Whether it is an array.
+        family: What its values, or its elements, can be compared with.
         width: The longest text it takes, in characters; None without limit.
         not_null: Whether it refuses null.
         generated: Whether the server computes it.
@@ -49,6 +52,8 @@ class Column:
 
     name: str
     type: str
+    element: str
+    array: bool
     family: Family
     width: int | None
     not_null: bool
@@ -170,11 +175,12 @@ COLUMNS = """
         FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
     )
     SELECT b.attrelid::bigint AS oid, b.attname::text AS name, format_type(b.type, -1) AS type, b.not_null, b.generated,
-           b.numbered,
-           CASE WHEN t.typname IN ('varchar', 'bpchar') AND b.modifier > 4 THEN b.modifier - 4 END AS width,
-           CASE WHEN t.typname IN ('text', 'varchar', 'bpchar', 'citext') THEN 'text'
-                WHEN t.typname IN ('int2', 'int4', 'int8') THEN 'integer'
-                WHEN t.typname IN ('numeric', 'uuid') THEN t.typname::text
+           b.numbered, format_type(e.oid, -1) AS element, e.oid <> t.oid AS array,
+           CASE WHEN e.typname IN ('varchar', 'bpchar') AND b.modifier > 4 THEN b.modifier - 4 END AS width,
+           CASE WHEN e.typname IN ('text', 'varchar', 'bpchar', 'citext') THEN 'text'
+                WHEN e.typname IN ('int2', 'int4', 'int8') THEN 'integer'
+                WHEN e.typname IN ('numeric', 'uuid') THEN e.typname::text
+                WHEN t.typname IN ('json', 'jsonb') THEN 'json'
                 ELSE 'other' END AS family,
            ARRAY(SELECT x.relname::text FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                  WHERE i.indrelid = b.attrelid AND i.indisunique
@@ -186,6 +192,7 @@ COLUMNS = """
            ARRAY(SELECT k.conname::text FROM pg_constraint k
                  WHERE k.conrelid = b.attrelid AND k.contype = 'c' AND b.attnum = ANY (k.conkey) ORDER BY 1) AS checks
     FROM base b JOIN pg_type t ON t.oid = b.type
+    JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
     WHERE t.typtype <> 'd'
     ORDER BY b.attrelid, b.attnum
 """
@@ -239,6 +246,8 @@ async def read_tables(connection: Connection, places: Collection[str]) -> dict[s
         columns[row["oid"]][row["name"]] = Column(
             name=row["name"],
             type=row["type"],
+            element=row["element"],
+            array=row["array"],
             family=Family(row["family"]),
             width=row["width"],
             not_null=row["not_null"],

@@ -11,6 +11,7 @@ from activities.identities import IdentityKind
 from activities.masking import CONSTANT, TOKEN_LENGTH, Strategy
 from activities.stores.postgres.catalogue import Column, Family, ForeignKey, Table, quote
 from activities.stores.postgres.data_map import Deletion, Masking, PostgresMap
+from activities.stores.postgres.masks import Mask, find_column, masks_of
 from activities.stores.postgres.statements import Target, email_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from activities.stores.postgres.catalogue import Connection
 
 _CORRECT = "Correct erasure.toml"
+
+_INCOMPARABLE = (Family.OTHER, Family.JSON)
 
 _SWEEPS = {"c": "delete", "n": "set to null", "d": "set to its default"}
 
@@ -52,9 +55,9 @@ def warnings(data_map: PostgresMap, tables: Mapping[str, Table], foreign_keys: C
                     f"the CHECK constraint {check} looks at this masked column",
                     f"Make sure that it lets {CONSTANT} and tokens pass, or the phase will stop",
                 )
-                for column, strategy in entry.columns.items()
-                if strategy is not Strategy.NULL and column in table.columns
-                for check in table.columns[column].checks
+                for column, mask in masks_of(entry, table).items()
+                if mask.strategy is not Strategy.NULL
+                for check in mask.column.checks
             ]
     deleted = {tables[entry.table].oid for entry in data_map.delete if entry.table in tables}
     found += [
@@ -79,15 +82,17 @@ def _entry(entry: Deletion, table: Table, foreign_keys: Collection[ForeignKey]) 
             "other tables inherit from it, whose own columns a pre-image would lack",
             "Name the inheriting tables one by one, or make it a partitioned table",
         )
-    column = table.columns.get(entry.by)
-    if column is None:
+    if (found := find_column(table, entry.by)) is None:
         yield Finding(f"{entry.table}.{entry.by}", "there is no such column", _CORRECT)
-    elif column.family is Family.OTHER or (entry.holds is IdentityKind.EMAIL and column.family is not Family.TEXT):
-        yield Finding(
-            f"{entry.table}.{entry.by}",
-            f"a column of type {column.type} cannot be compared with an identity of kind {entry.holds}",
-            "Name a text, integer, numeric or uuid column; text for emails",
-        )
+    else:
+        column, path = found
+        text = bool(path) or column.family is Family.TEXT
+        if not path and (column.family in _INCOMPARABLE or (entry.holds is IdentityKind.EMAIL and not text)):
+            yield Finding(
+                f"{entry.table}.{entry.by}",
+                f"a column of type {column.type} cannot be compared with an identity of kind {entry.holds}",
+                "Name a text, integer, numeric or uuid column, an array of them, or a path in JSON; text for emails",
+            )
     if isinstance(entry, Masking):
         if not table.key:
             yield Finding(
@@ -95,21 +100,23 @@ def _entry(entry: Deletion, table: Table, foreign_keys: Collection[ForeignKey]) 
                 "has neither a primary key nor a unique index without nulls: a masked row could not be found again",
                 "Add a primary key",
             )
-        for name, strategy in entry.columns.items():
+        masks = masks_of(entry, table)
+        for name in entry.columns:
             place = f"{entry.table}.{name}"
-            if name not in table.columns:
+            if name not in masks:
                 yield Finding(place, "there is no such column", _CORRECT)
                 continue
-            for what, remedy in _mask(table.columns[name], strategy):
+            column, strategy = masks[name].column, masks[name].strategy
+            for what, remedy in _mask(masks[name]):
                 yield Finding(place, what, remedy)
             for key in foreign_keys:
-                if key.parent == table.oid and name in key.parent_columns:
+                if key.parent == table.oid and column.name in key.parent_columns:
                     yield Finding(
                         place,
                         f"is masked, but foreign key {key.name} of {key.child_place} refers to it",
                         "Mask another column, or delete the rows",
                     )
-                if key.child == table.oid and name in key.columns and strategy is not Strategy.NULL:
+                if key.child == table.oid and column.name in key.columns and strategy is not Strategy.NULL:
                     yield Finding(
                         place,
                         f"is masked with {strategy}, which its own foreign key {key.name} would refuse",
@@ -117,17 +124,28 @@ def _entry(entry: Deletion, table: Table, foreign_keys: Collection[ForeignKey]) 
                     )
 
 
-def _mask(column: Column, strategy: Strategy) -> Iterator[tuple[str, str]]:
+def _mask(mask: Mask) -> Iterator[tuple[str, str]]:
     """What speaks against a mask in a column: what, and the remedy."""
+    column, strategy = mask.column, mask.strategy
     if column.generated:
         yield "is generated by the server and cannot be masked", "Mask the columns that it is made of"
         return
+    if mask.path:
+        return
     if strategy is Strategy.NULL:
-        if column.not_null:
+        if column.not_null and mask.is_plain:
             yield "is NOT NULL and cannot be masked with null", "Mask it with token or constant, or drop NOT NULL"
         return
-    length = TOKEN_LENGTH if strategy is Strategy.TOKEN else len(CONSTANT)
-    if column.family is not Family.TEXT:
+    if strategy is Strategy.REMOVE:
+        if mask.by is None:
+            yield "is no array by which rows are found, so nothing can be removed from it", "Mask it with null"
+        return
+    length = len(CONSTANT) if strategy is Strategy.CONSTANT else TOKEN_LENGTH
+    if column.family is Family.JSON:
+        yield f"is of type {column.type}: which of it is to be masked", "Name a path in it, such as details.email"
+    elif column.family is Family.INTEGER and strategy is Strategy.TOKEN:
+        pass  # a number is masked by a number
+    elif column.family is not Family.TEXT:
         yield f"is of type {column.type}, which cannot hold a {strategy}", "Mask it with null, or delete the rows"
     elif column.width is not None and column.width < length:
         yield (
@@ -149,8 +167,8 @@ def _deletions(
     nulled = {
         (tables[entry.table].oid, column)
         for entry in data_map.mask
-        for column, strategy in entry.columns.items()
-        if strategy is Strategy.NULL and entry.table in tables
+        for column, rule in entry.columns.items()
+        if rule.mask is Strategy.NULL and entry.table in tables
     }
     by_oid = {table.oid: place for place, table in tables.items()}
     for key in foreign_keys:
@@ -273,16 +291,26 @@ async def without_index(connection: Connection, target: Target) -> list[Finding]
     for number, entry in (*target.masks.items(), *target.deletes.items()):
         plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {target.look_up(number)}")
         if not any("Index Cond" in node or "Recheck Cond" in node for node in _nodes(json.loads(plan)[0]["Plan"])):
-            column = quote(entry.by)
-            indexed = f"({email_of(column)})" if entry.holds is IdentityKind.EMAIL else column
             found.append(
                 Finding(
                     f"{target.place}.{entry.by}",
                     "no index serves it: every slice reads the whole table",
-                    f"CREATE INDEX ON {target.table.sql} ({indexed})",
+                    _index(entry, target.table),
                 )
             )
     return found
+
+
+def _index(entry: Deletion, table: Table) -> str:
+    """The index that would serve an entry, or what else helps."""
+    email = entry.holds is IdentityKind.EMAIL
+    match find_column(table, entry.by):
+        case (Column(array=False), ()):
+            column = quote(entry.by)
+            return f"CREATE INDEX ON {table.sql} ({f'({email_of(column)})' if email else column})"
+        case (Column(family=Family.TEXT), ()) if not email:
+            return f"CREATE INDEX ON {table.sql} USING gin ({quote(entry.by)})"
+    return "Give bigger slices, or keep the identity in a column of its own"
 
 
 def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from activities.identities import IdentityKind
 from activities.masking import Strategy
-from activities.rules import StrictModel
+from activities.rules import StrictModel, as_list
 
 _PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
 _TABLE = re.compile(rf"{_PART}\.{_PART}")
@@ -57,7 +57,7 @@ class Deletion(StrictModel):
 
     Args:
         table: Schema and table.
-        by: The column that says whose row it is.
+        by: The column that says whose row it is; or an array, or a path in JSON, that holds whose it is among others.
         holds: The kind of identity in that column.
     """
 
@@ -66,20 +66,44 @@ class Deletion(StrictModel):
     holds: IdentityKind = IdentityKind.CONTRIBUTOR_ID
 
 
+class ColumnRule(StrictModel):
+    """How a column is masked.
+
+    Args:
+        mask: The strategy. A token of a whole number is a number: the type decides, not the data map.
+        holds: The kinds of identity to look for in a text; otherwise those by which the rows are found.
+    """
+
+    mask: Strategy = Strategy.TOKEN
+    holds: Annotated[tuple[IdentityKind, ...], BeforeValidator(as_list)] = ()
+
+
+def _short_form(value: Any) -> Any:
+    return {"mask": value} if isinstance(value, str) else value
+
+
 class Masking(Deletion):
     """Rows that are kept, with columns that are masked.
 
     Args:
-        columns: The strategy of each column that is masked.
+        columns: The rule of each column, or path in a column of JSON, or just its strategy.
     """
 
-    columns: dict[str, Strategy] = Field(min_length=1)
+    columns: dict[str, Annotated[ColumnRule, BeforeValidator(_short_form)]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Self:
-        for column, strategy in self.columns.items():
-            if strategy not in (Strategy.TOKEN, Strategy.CONSTANT, Strategy.NULL):
-                raise ValueError(f'columns.{column}: "{strategy}" is not for columns; say token, constant or null')
+        for column, rule in self.columns.items():
+            if rule.mask is Strategy.TEXT and not rule.holds:
+                raise ValueError(
+                    f'columns.{column}: "text" alone is not for columns; say what to look for,'
+                    ' as in { mask = "text", holds = ["email"] }'
+                )
+            if rule.mask is Strategy.REMOVE and len(path_parts(column)) == 1 and column != self.by:
+                raise ValueError(
+                    f'columns.{column}: "remove" is not for columns; it is for paths in JSON, and for the elements of'
+                    " an array by which rows are found. Say token, constant or null"
+                )
         return self
 
 
@@ -99,9 +123,9 @@ class PostgresMap(StrictModel):
                 if (which := (entry.table, entry.by, entry.holds)) in seen:
                     raise ValueError(f"{entry.table} is named twice by {entry.by}")
                 seen.add(which)
-        strategies: dict[tuple[str, str], Strategy] = {}
+        rules: dict[tuple[str, str], ColumnRule] = {}
         for entry in self.mask:
-            for column, strategy in entry.columns.items():
-                if strategies.setdefault((entry.table, column), strategy) is not strategy:
+            for column, rule in entry.columns.items():
+                if rules.setdefault((entry.table, column), rule) != rule:
                     raise ValueError(f"{entry.table}.{column} is masked in two different ways")
         return self

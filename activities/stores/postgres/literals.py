@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, TypeAlias
@@ -27,8 +28,8 @@ Changed: TypeAlias = str | int | Fate
 Change: TypeAlias = Callable[[str | int], Changed]
 """Answers what becomes of a text or a whole number."""
 
-_ARRAY = re.compile(r'"(?:[^"\\]|\\.)*"|[^{},"\\\s]+|[{},]', re.DOTALL)
-_PLAIN = re.compile(r'[^\s"\\{},]+')
+_ARRAY = re.compile(r'"(?:[^"\\]|\\.)*"|[^{},"\\ \t\n\r\v\f]+|[{},]', re.DOTALL)
+_PLAIN = re.compile(r'[^{},"\\ \t\n\r\v\f]+')
 _BLANK = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"[^,\]}\s]+")
 _WHOLE = re.compile(r"-?\d+")
@@ -66,7 +67,7 @@ def change_elements(text: str, change: Change) -> str:
         if changed is Fate.REMOVED and flat:
             removed = True
         else:
-            written.append(token if changed == value else _token(changed))
+            written.append(token if not isinstance(changed, Fate) and str(changed) == value else _token(changed))
     if not removed:
         return text[:start] + "".join(written)
     return "{" + ",".join(each for each in written if each not in "{},") + "}"
@@ -103,84 +104,82 @@ def leaves(document: Any, path: tuple[str, ...]) -> Iterator[str]:
         yield str(document)
 
 
-def change_leaves(
-    text: str,
-    path: tuple[str, ...],
-    change: Change,
-    *,
-    whole: Fate | None = None,
-    within: int = 0,
-    where: Callable[[Any], bool] = lambda _: True,
-) -> str:
-    """JSON with changed values at a path and below; arrays on the way are gone through.
+@dataclass(frozen=True)
+class At:
+    """What becomes of the values at a path in JSON and below.
 
     Args:
-        text: The document.
-        path: Keys.
+        path: Keys; arrays on the way are gone through.
         change: Answers what becomes of a text or number.
         whole: What becomes of the value at the path itself, be it an object; None: of each text and number in it.
         within: How many keys of the path lead to the part that `where` judges.
-        where: Whether a part of the document is to be changed.
+        where: Whether a part of the document is to be changed; None: all are.
     """
-    changed, _ = _Change(text, path, change, whole, within, where).value(_skip(text, 0), 0)
+
+    path: tuple[str, ...]
+    change: Change
+    whole: Fate | None = None
+    within: int = 0
+    where: Callable[[Any], bool] | None = None
+
+
+def change_leaves(text: str, places: Sequence[At]) -> str:
+    """JSON with changed values.
+
+    Args:
+        text: The document.
+        places: What becomes of what in it; each is judged by the document as it was.
+    """
+    changed, _ = _Change(text, places).value(_skip(text, 0), (0,) * len(places))
     return "null" if isinstance(changed, Fate) else changed
+
+
+_Depths: TypeAlias = tuple[int | None, ...]
+"""Of each place how many keys of its path lead here; None: another path does."""
 
 
 class _Change:
     """One walk through a document."""
 
-    def __init__(
-        self,
-        text: str,
-        path: tuple[str, ...],
-        change: Change,
-        whole: Fate | None,
-        within: int,
-        where: Callable[[Any], bool],
-    ) -> None:
+    def __init__(self, text: str, places: Sequence[At]) -> None:
         self._text = text
-        self._path = path
-        self._change = change
-        self._whole = whole
-        self._within = within
-        self._where = where
+        self._places = places
+        self._nowhere: _Depths = (None,) * len(places)
 
-    def value(self, at: int, depth: int | None) -> tuple[str | Fate, int]:
-        """The changed value that begins at a place, and where it ends.
-
-        Args:
-            at: The place.
-            depth: How many keys of the path lead here; None: another path leads here.
-        """
+    def value(self, at: int, depths: _Depths) -> tuple[str | Fate, int]:
+        """The changed value that begins at a place of the text, and where it ends."""
         first = self._text[at]
-        if depth == self._within and first != "[":
-            end = self.value(at, None)[1]
-            if not self._where(json.loads(self._text[at:end])):
-                return self._text[at:end], end
-        if depth == len(self._path) and self._whole is not None and first != "[":
-            return self._whole, self.value(at, None)[1]
+        if first != "[":
+            depths = tuple(self._judged(at, *each) for each in zip(self._places, depths, strict=True))
+            for place, depth in zip(self._places, depths, strict=True):
+                if depth == len(place.path) and place.whole is not None:
+                    return place.whole, self.value(at, self._nowhere)[1]
         if first in "{[":
-            return self._members(at, depth, keyed=first == "{")
-        return self._scalar(at, depth == len(self._path))
+            return self._members(at, depths, keyed=first == "{")
+        return self._scalar(at, depths)
 
-    def _members(self, at: int, depth: int | None, *, keyed: bool) -> tuple[str, int]:
+    def _judged(self, at: int, place: At, depth: int | None) -> int | None:
+        if place.where is None or depth != place.within:
+            return depth
+        end = self.value(at, self._nowhere)[1]
+        return depth if place.where(json.loads(self._text[at:end])) else None
+
+    def _members(self, at: int, depths: _Depths, *, keyed: bool) -> tuple[str, int]:
         text, start, close = self._text, at + 1, "}" if keyed else "]"
         kept: list[str] = []
         here = _skip(text, start)
         lead = text[start:here]
         while text[here] != close:
-            below = depth
+            below = depths
             if keyed:
                 key, after = scanstring(text, here + 1)
                 here = _skip(text, _skip(text, after) + 1)
-                if depth is not None and depth < len(self._path):
-                    below = depth + 1 if key == self._path[depth] else None
+                below = tuple(_below(key, *each) for each in zip(self._places, depths, strict=True))
             changed, end = self.value(here, below)
             stop = _skip(text, end)
-            if not isinstance(changed, Fate):
-                kept.append(text[start:here] + changed + text[end:stop])
-            elif changed is Fate.NULL:
-                kept.append(text[start:here] + "null" + text[end:stop])
+            if changed is not Fate.REMOVED:
+                written = changed if isinstance(changed, str) else "null"
+                kept.append(text[start:here] + written + text[end:stop])
             if text[stop] == close:
                 here = stop
             else:
@@ -190,8 +189,9 @@ class _Change:
             kept[0] = lead + kept[0].lstrip(" \t\n\r")
         return text[at] + ",".join(kept) + close, here + 1
 
-    def _scalar(self, at: int, reached: bool) -> tuple[str | Fate, int]:
+    def _scalar(self, at: int, depths: _Depths) -> tuple[str | Fate, int]:
         text = self._text
+        value: str | int
         if text[at] == '"':
             value, end = scanstring(text, at + 1)
         else:
@@ -201,11 +201,19 @@ class _Change:
             if value in ("true", "false", "null"):
                 return value, end
             value = int(value) if _WHOLE.fullmatch(value) else value
-        if not reached or (changed := self._change(value)) == value:
-            return text[at:end], end
+        changed: Changed = value
+        for place, depth in zip(self._places, depths, strict=True):
+            if depth == len(place.path) and not isinstance(changed, Fate):
+                changed = place.change(changed)
         if isinstance(changed, Fate):
             return changed, end
-        return json.dumps(changed, ensure_ascii=False), end
+        return (text[at:end] if changed == value else json.dumps(changed, ensure_ascii=False)), end
+
+
+def _below(key: str, place: At, depth: int | None) -> int | None:
+    if depth is None or depth == len(place.path):
+        return depth
+    return depth + 1 if key == place.path[depth] else None
 
 
 def _skip(text: str, at: int) -> int:

@@ -74,11 +74,13 @@ Null tells nobody's hand: it counts as ours where another mask of the same writi
 ANALYZE = "ANALYZE pg_temp.erasure_return"
 """After every change of `state`: a planner that takes thousands of rows for one would loop over them."""
 
+_TOLD = f"c.masked NOT IN ('{CONSTANT}', '{{}}')"
+"""What nobody but us writes: a token, or what holds one."""
+
 CLASSIFY = f"""
     WITH judged AS (
         SELECT r.number, c.*, r.taken AND c.due AND c.now IS NOT DISTINCT FROM c.masked AND (
-                   r.ours OR c.masked <> '{CONSTANT}'
-                   OR bool_or(c.due AND c.now = c.masked AND c.masked <> '{CONSTANT}') OVER (PARTITION BY r.number)
+                   r.ours OR {_TOLD} OR bool_or(c.due AND c.now = c.masked AND {_TOLD}) OVER (PARTITION BY r.number)
                ) AS mine
         FROM pg_temp.erasure_return AS r
         CROSS JOIN LATERAL (

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from activities.contract import Finding, Heartbeat, Recovery, Restored, Slice
 from activities.errors import CriticalError
-from activities.masking import CONSTANT, Masker, Strategy, is_mask
 from activities.stores.postgres import restore_statements as sql
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables, read_unique_indices
+from activities.stores.postgres.connection import translated_at
 from activities.stores.postgres.pre_images import Write, names_of, write_name, writes
 from activities.stores.postgres.restore_statements import Return
 from activities.stores.postgres.statements import XID
@@ -59,23 +59,26 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
     returns = await _stage(connection, tables, names, vault, heartbeat)
     marks = [str(write.xid % 2**32) for write in ours]
     for target in returns:
-        await _look(connection, target, marks)
+        with translated_at(target.table.place):
+            await _look(connection, target, marks)
         heartbeat(target.table.place, 0)
     await connection.execute(sql.ANALYZE)
     await _refuse(connection, returns, foreign_keys)
     for target in returns:
         if not target.deletes:
             continue
-        await connection.execute(target.insert())
-        if not target.table.key:
-            await connection.execute(target.find_alike("restored"))
-        await connection.execute(sql.SETTLE_INSERTED, target.number)
+        with translated_at(target.table.place):
+            await connection.execute(target.insert())
+            if not target.table.key:
+                await connection.execute(target.find_alike("restored"))
+            await connection.execute(sql.SETTLE_INSERTED, target.number)
         heartbeat(target.table.place, 0)
     await connection.execute(sql.ANALYZE)
     for target in returns:
         if target.masked:
-            await connection.execute(target.unmask())
-            await connection.execute(target.settle_unmasked())
+            with translated_at(target.table.place):
+                await connection.execute(target.unmask())
+                await connection.execute(target.settle_unmasked())
             heartbeat(target.table.place, 0)
     for target in returns:
         if target.table.key and target.deletes:
@@ -128,22 +131,22 @@ async def _stage(
     page: list[tuple[Any, ...]] = []
     for name in names:
         async for place, record in vault.records(name):
-            row, does = record["row"], record["does"]
+            row, after = record["row"], record.get("after", {})
             if place not in columns:
                 columns[place] = _columns(tables[numbers[place]], row)
             if len(row) != len(columns[place]) or not row.keys() >= set(columns[place]):
                 raise _altered(place)
-            after = _masked(row, does.get("mask", {}), vault.masker)
-            masked[place] |= does.get("mask", {}).keys()
-            if "delete" in does:
+            masked[place] |= after.keys()
+            deletes = "delete" in record["does"]
+            if deletes:
                 deleted.add(place)
             page.append(
                 (
                     numbers[place],
                     record["id"],
                     record["at"],
-                    "delete" in does,
-                    *([content[column] for column in columns[place]] for content in (row, after)),
+                    deletes,
+                    *([content[column] for column in columns[place]] for content in (row, {**row, **after})),
                 )
             )
             if len(page) >= PAGE:
@@ -174,21 +177,6 @@ def _altered(place: str) -> CriticalError:
     return CriticalError(
         f"postgres {place}", "its columns are not those of its pre-images", "Give it back the columns that it had."
     )
-
-
-def _masked(row: Mapping[str, str | None], masks: Mapping[str, str], masker: Masker) -> dict[str, str | None]:
-    """The row as the erasure leaves it."""
-    return {name: _mask(value, masks.get(name), masker) for name, value in row.items()}
-
-
-def _mask(value: str | None, strategy: str | None, masker: Masker) -> str | None:
-    if value is None or strategy is None:
-        return value
-    if strategy == Strategy.NULL:
-        return None
-    if is_mask(value):
-        return value
-    return masker.token(value) if strategy == Strategy.TOKEN else CONSTANT
 
 
 async def _copy(connection: Connection, table: str, page: Sequence[tuple[Any, ...]]) -> None:

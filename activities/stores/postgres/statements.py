@@ -6,19 +6,23 @@ quoted names and our own constants.
     erasure_identity     the slice's identities
     erasure_known        which rows have a pre-image already, and of what content
     erasure_matched_<n>  key of each row of table <n> that holds an identity, and by which entry of the data map
-    erasure_mask         values of the table being masked, and their tokens
+    erasure_mask         values of the columns being masked, and what becomes of them; in a column of arrays, JSON or
+                         text also what stays as it is, and by entry of the data map
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from activities.identities import IdentityKind
 from activities.masking import CONSTANT, Strategy
 from activities.stores.postgres.catalogue import Column, Family, ForeignKey, Table, quote
 from activities.stores.postgres.connection import IDLE_TIMEOUT, STATEMENT_TIMEOUT
 from activities.stores.postgres.data_map import Deletion, Masking
+from activities.stores.postgres.masks import BITS, Mask, find_column, masks_of
 
 BLANKS = " \t\n\r\f\x0b"
 """What may stand around an address: `lower(btrim(...))` without it."""
@@ -40,11 +44,15 @@ SESSION = f"""
 STAGING = """
     CREATE TEMPORARY TABLE erasure_identity (kind text, value text, number bigint, uuid uuid) ON COMMIT DROP;
     CREATE TEMPORARY TABLE erasure_known (target int, id text[], digest text, at bigint) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE erasure_mask (value text, mask text) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE erasure_mask (target int, place int, due int[], value text, mask text) ON COMMIT DROP;
     CREATE INDEX ON pg_temp.erasure_mask USING hash (value COLLATE "C");
+    CREATE INDEX ON pg_temp.erasure_mask USING hash (mask COLLATE "C");
 """
 
 XID = "SELECT pg_current_xact_id()::text"
+
+AS_TEXT = Column("", "text", "text", False, Family.TEXT, None, False, False, False, (), ())
+"""What a value in JSON is compared as."""
 
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """Microseconds; among several pre-images of a row the latest is what was overwritten last."""
@@ -81,14 +89,36 @@ class Target:
         """The columns that a pre-image holds: all but those that the server computes."""
         return [column for column in self.table.columns.values() if not column.generated]
 
-    @property
-    def masked_columns(self) -> dict[str, tuple[Strategy, list[int]]]:
-        """Each masked column's strategy, and the entries that want it."""
-        wanted: dict[str, tuple[Strategy, list[int]]] = {}
+    @cached_property
+    def masked_columns(self) -> dict[str, list[tuple[int, Mask]]]:
+        """What is wanted of each masked column, and by which entry."""
+        wanted: dict[str, list[tuple[int, Mask]]] = {}
         for number, entry in self.masks.items():
-            for column, strategy in entry.columns.items():
-                wanted.setdefault(column, (strategy, []))[1].append(number)
+            for mask in masks_of(entry, self.table).values():
+                wanted.setdefault(mask.column.name, []).append((number, mask))
         return wanted
+
+    def wanted(self, name: str, entries: Collection[int]) -> list[Mask]:
+        """What those entries want of a masked column."""
+        return [mask for number, mask in self.masked_columns[name] if number in entries]
+
+    def does(self, entries: Collection[int]) -> dict[str, str]:
+        """What those entries do, by name in the data map."""
+        return {
+            name: rule.mask.value
+            for number, entry in self.masks.items()
+            if number in entries
+            for name, rule in entry.columns.items()
+        }
+
+    def is_plain(self, name: str) -> bool:
+        """Whether SQL alone can tell what of a masked column is masked already."""
+        return all(mask.is_plain for _, mask in self.masked_columns[name])
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether some values have to be looked at before it is known which rows there are to mask."""
+        return not all(map(self.is_plain, self.masked_columns))
 
     def _keys(self, alias: str) -> list[str]:
         """What tells rows apart: the key, or else where the row stands, which a row lock keeps as it is."""
@@ -111,12 +141,20 @@ class Target:
         if number in self.deletes:
             return _holds(self.deletes[number], self.table)
         entry = self.masks[number]
-        left = " OR ".join(_unmasked(self.table.columns[name], strategy) for name, strategy in entry.columns.items())
+        columns = {mask.column.name: mask for mask in masks_of(entry, self.table).values()}
+        left = " OR ".join(
+            _unmasked(mask.column, mask.strategy) if self.is_plain(name) else f"t.{quote(name)} IS NOT NULL"
+            for name, mask in columns.items()
+        )
         return f"{_holds(entry, self.table)} AND ({left})"
 
     def look_up(self, number: int) -> str:
         """The rows of one entry and one identity: what an index would be asked."""
-        stored, wanted = _compared(self.masks.get(number) or self.deletes[number], self.table)
+        entry = self.masks.get(number) or self.deletes[number]
+        column, path = _by(entry, self.table)
+        if path or column.array:
+            return f"SELECT FROM {self.table.sql} AS t WHERE {_holds(entry, self.table)}"
+        stored, wanted = _compared(entry, column, f"t.{quote(column.name)}")
         return (
             f"SELECT FROM {self.table.sql} AS t "
             f"WHERE {stored} = (SELECT {wanted} FROM pg_temp.erasure_identity AS i LIMIT 1)"
@@ -169,16 +207,60 @@ class Target:
             FROM named LEFT JOIN latest ON latest.id = named.id AND latest.digest = named.digest
         """
 
-    def values_to_mask(self) -> str | None:
-        """The distinct values that need a token."""
-        selects = [
-            f'SELECT DISTINCT t.{quote(name)}::text COLLATE "C" AS value FROM {self.table.sql} AS t '
-            f"JOIN {self._rows(entries, but=self.deletes)} AS m ON {self.join('t', 'm')} "
-            f"WHERE {_unmasked(self.table.columns[name], strategy)}"
-            for name, (strategy, entries) in self.masked_columns.items()
-            if strategy is Strategy.TOKEN
-        ]
-        return " UNION ".join(selects) or None
+    def values(self, name: str) -> str | None:
+        """The distinct values of a masked column that need a mask, each with the entries that want one.
+
+        None where no value makes a difference. A plain column's mask is the same whoever wants it.
+        """
+        entries = {number for number, _ in self.masked_columns[name]}
+        column = self.table.columns[name]
+        value = f"t.{quote(name)}"
+        if not self.is_plain(name):
+            due, which = self._due(name), f"{value} IS NOT NULL"
+        else:
+            strategy = self.masked_columns[name][0][1].strategy
+            if strategy is not Strategy.TOKEN:
+                return None
+            due, which = f"{_array(entries)} AS due", _unmasked(column, strategy)
+        return (
+            f'SELECT DISTINCT {value}::text COLLATE "C" AS value, {due} FROM {self.table.sql} AS t '
+            f"JOIN {self._rows(entries, but=self.deletes)} AS m ON {self.join('t', 'm')} WHERE {which}"
+        )
+
+    def _due(self, name: str) -> str:
+        """Those entries of row ``m`` that want something of a column."""
+        entries = {number for number, _ in self.masked_columns[name]}
+        return f"ARRAY(SELECT e FROM unnest(m.entries) AS e WHERE e = ANY ({_array(entries)}) ORDER BY e) AS due"
+
+    def _found(self, name: str, what: str) -> str:
+        """What is staged of a column's value."""
+        due = "" if self.is_plain(name) else f"AND k.due = {self._due(name).removesuffix(' AS due')} "
+        return (
+            f"SELECT {what} FROM pg_temp.erasure_mask AS k WHERE k.target = {self.number} "
+            f"AND k.place = {self._place(name)} {due}"
+            f'AND k.value COLLATE "C" = t.{quote(name)}::text COLLATE "C"'
+        )
+
+    def _place(self, name: str) -> int:
+        return list(self.masked_columns).index(name)
+
+    def _left(self, name: str) -> str:
+        """Whether row ``m`` has something to mask in a column of row ``t``."""
+        if not self.is_plain(name):
+            return f"EXISTS ({self._found(name, '')} AND k.mask <> k.value)"
+        entries = {number for number, _ in self.masked_columns[name]}
+        unmasked = _unmasked(self.table.columns[name], self.masked_columns[name][0][1].strategy)
+        return f"m.entries && {_array(entries)} AND {unmasked}"
+
+    def leave_masked(self) -> str:
+        """Leaves the rows out in which all is masked already, as could not be told before their values were staged."""
+        same = " AND ".join(f"x.k{number} = m.k{number}" for number in range(len(self._keys("t"))))
+        left = " OR ".join(map(self._left, self.masked_columns))
+        return f"""
+            DELETE FROM {self.matched} AS x
+            USING {self._rows(self.masks, but=self.deletes)} AS m JOIN {self.table.sql} AS t ON {self.join("t", "m")}
+            WHERE {same} AND ({left}) IS NOT TRUE
+        """
 
     def mask(self) -> str:
         """Masks every column of every row in one statement: each expression sees the row as it was."""
@@ -190,23 +272,23 @@ class Target:
         """
 
     def _assignments(self) -> Iterable[str]:
-        for name, (strategy, entries) in self.masked_columns.items():
+        for name, wanted in self.masked_columns.items():
             column = self.table.columns[name]
-            value = f"t.{quote(name)}"
-            mask = {
-                Strategy.NULL: "NULL",
-                Strategy.CONSTANT: f"'{CONSTANT}'::{column.type}",
-                Strategy.TOKEN: "(SELECT k.mask FROM pg_temp.erasure_mask AS k "
-                f'WHERE k.value COLLATE "C" = {value}::text COLLATE "C")::{column.type}',
-            }[strategy]
-            due = f"m.entries && {_array(entries)} AND {_unmasked(column, strategy)}"
-            yield f"{quote(name)} = CASE WHEN {due} THEN {mask} ELSE {value} END"
+            staged = f"({self._found(name, 'k.mask')})::{column.type}"
+            mask = {Strategy.NULL: "NULL", Strategy.CONSTANT: f"'{CONSTANT}'::{column.type}"}
+            value = mask.get(wanted[0][1].strategy, staged) if self.is_plain(name) else staged
+            yield f"{quote(name)} = CASE WHEN {self._left(name)} THEN {value} ELSE t.{quote(name)} END"
 
     def count_unmasked(self) -> str:
         """How many rows are as they were although they were masked: a trigger or rule was stronger."""
         left = " OR ".join(
-            f"m.entries && {_array(entries)} AND {_unmasked(self.table.columns[name], strategy)}"
-            for name, (strategy, entries) in self.masked_columns.items()
+            self._left(name)
+            if self.is_plain(name)
+            else f"""m.entries && {_array({number for number, _ in wanted})} AND t.{quote(name)} IS NOT NULL
+                AND NOT EXISTS (SELECT FROM pg_temp.erasure_mask AS k
+                    WHERE k.target = {self.number} AND k.place = {self._place(name)}
+                      AND k.mask COLLATE "C" = t.{quote(name)}::text COLLATE "C")"""
+            for name, wanted in self.masked_columns.items()
         )
         return f"""
             SELECT count(*) FROM {self.table.sql} AS t
@@ -252,7 +334,7 @@ class Target:
         return {
             number
             for number, entry in self.masks.items()
-            if any(entry.columns.get(column) is Strategy.NULL for column in columns)
+            if any((rule := entry.columns.get(column)) is not None and rule.mask is Strategy.NULL for column in columns)
         }
 
 
@@ -261,11 +343,33 @@ def email_of(column: str) -> str:
     return f'lower(btrim({column}::text, {_BLANKS_SQL})) COLLATE "C"'
 
 
+def _by(entry: Deletion, table: Table) -> tuple[Column, tuple[str, ...]]:
+    found = find_column(table, entry.by)
+    assert found is not None, "the checks passed"
+    return found
+
+
 def _holds(entry: Deletion, table: Table) -> str:
-    """Whether row ``t`` holds an identity of the slice."""
-    stored, wanted = _compared(entry, table)
+    """Whether row ``t`` holds an identity of the slice: in a column, in an element of it, or at a path in it."""
+    column, path = _by(entry, table)
+    value = f"t.{quote(column.name)}"
+    if not path and not column.array:
+        return _is_wanted(entry, column, value)
+    if path:
+        keys = "".join(f".{json.dumps(key)}" for key in path).replace("'", "''")
+        each = f"jsonb_path_query({value}::jsonb, 'lax ${keys}.**') AS j, LATERAL (SELECT j #>> '{{}}' AS v) AS e"
+        return f"EXISTS (SELECT FROM {each} WHERE {_is_wanted(entry, AS_TEXT, 'e.v')})"
+    among = ""
+    if column.family is Family.TEXT and entry.holds is not IdentityKind.EMAIL:  # what an index on the array serves
+        wanted = f"SELECT i.value::{column.element} FROM pg_temp.erasure_identity AS i WHERE i.kind = '{entry.holds}'"
+        among = f"{value} && ARRAY({wanted}) AND "
+    return f"{among}EXISTS (SELECT FROM unnest({value}) AS e (v) WHERE {_is_wanted(entry, column, 'e.v')})"
+
+
+def _is_wanted(entry: Deletion, column: Column, value: str) -> str:
+    stored, wanted = _compared(entry, column, value)
     exact = ""
-    if table.columns[entry.by].family is Family.TEXT and entry.holds is not IdentityKind.EMAIL:
+    if column.family is Family.TEXT and entry.holds is not IdentityKind.EMAIL:
         exact = f'AND {stored}::text COLLATE "C" = i.value'  # whatever the column's type or collation takes for equal
     return (
         "EXISTS (SELECT FROM pg_temp.erasure_identity AS i "
@@ -273,13 +377,12 @@ def _holds(entry: Deletion, table: Table) -> str:
     )
 
 
-def _compared(entry: Deletion, table: Table) -> tuple[str, str]:
-    """What of row ``t`` is compared with what of identity ``i``; an index on the former serves."""
-    column, value = table.columns[entry.by], f"t.{quote(entry.by)}"
+def _compared(entry: Deletion, column: Column, value: str) -> tuple[str, str]:
+    """What of a value is compared with what of identity ``i``; an index on the former serves."""
     if entry.holds is IdentityKind.EMAIL:
         return email_of(value), "i.value"
     wanted = {
-        Family.TEXT: f"i.value::{column.type}",
+        Family.TEXT: f"i.value::{column.element}",
         Family.INTEGER: "i.number",
         Family.NUMERIC: "i.number::numeric",
         Family.UUID: "i.uuid",
@@ -292,6 +395,9 @@ def _unmasked(column: Column, strategy: Strategy) -> str:
     value = f"t.{quote(column.name)}"
     if strategy is Strategy.NULL:
         return f"{value} IS NOT NULL"
+    if column.family is Family.INTEGER:
+        bits = BITS[column.element]
+        return f"{value} >= {2 ** (bits - 2) - 2 ** (bits - 1)}"
     return f"{value}::text COLLATE \"C\" !~ '^{CONSTANT}(-[a-z2-7]{{26}})?$'"
 
 

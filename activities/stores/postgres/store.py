@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from secrets import token_hex
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from secrets import token_bytes, token_hex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -34,8 +34,9 @@ from activities.identities import IdentityKind, IdentitySet, normal
 from activities.masking import Masker, is_mask
 from activities.stores.postgres import checks
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
-from activities.stores.postgres.connection import LOCK_TIMEOUT, translate
+from activities.stores.postgres.connection import LOCK_TIMEOUT, translate, translated_at
 from activities.stores.postgres.data_map import PostgresMap
+from activities.stores.postgres.masks import Masks
 from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of, write_name
 from activities.stores.postgres.restoring import put_back
 from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, XID, Target
@@ -123,7 +124,8 @@ class PostgresStore:
         with translated("postgres", translate):
             async with self._transaction("repeatable_read") as connection:
                 targets, _ = await self._plan(connection)
-                return Impact(await self._find(connection, targets, part, lock=False))
+                masks = await _masks(Masker(token_bytes(32)), part)  # which token is no matter here
+                return Impact(await self._find(connection, targets, part, masks, lock=False))
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps every row of the slice as it is in one snapshot."""
@@ -133,8 +135,9 @@ class PostgresStore:
         with translated("postgres", translate):
             async with self._transaction("repeatable_read") as connection, vault.recording(name) as recording:
                 targets, _ = await self._plan(connection)
-                await self._find(connection, targets, part, lock=False)
-                async for place, record in self._rows(connection, targets):
+                masks = await _masks(vault.masker, part)
+                await self._find(connection, targets, part, masks, lock=False)
+                async for place, record in self._rows(connection, targets, masks):
                     await recording.add(place, record)
         assert recording.receipt is not None, "a recording that closed has a receipt"
         return recording.receipt.back_up
@@ -148,12 +151,13 @@ class PostgresStore:
             async with self._transaction() as connection:
                 targets, foreign_keys = await self._plan(connection)
                 await self._stage_known(connection, targets, part, vault)
-                matched = await self._find(connection, targets, part, lock=True)
+                masks = await _masks(vault.masker, part)
+                matched = await self._find(connection, targets, part, masks, lock=True)
                 await self._refuse_sweeping(connection, targets, foreign_keys)
-                await self._note(connection, targets, part, vault)
+                await self._note(connection, targets, part, vault, masks)
                 for target in targets:
                     if target.masks and matched[target.place]:
-                        await self._mask(connection, target, vault.masker)
+                        await self._mask(connection, target, masks)
                 for target in targets:
                     if target.deletes and matched[target.place]:
                         await self._delete(connection, target)
@@ -197,7 +201,7 @@ class PostgresStore:
         return _targets(self._map, tables), foreign_keys
 
     async def _find(
-        self, connection: Connection, targets: Sequence[Target], part: Slice, *, lock: bool
+        self, connection: Connection, targets: Sequence[Target], part: Slice, masks: Masks, *, lock: bool
     ) -> dict[str, int]:
         """Finds the rows of the slice: all of them, before any is written. Returns their number by place."""
         async for page in part.pages():
@@ -205,11 +209,17 @@ class PostgresStore:
         await connection.execute("ANALYZE pg_temp.erasure_identity")
         found: dict[str, int] = {}
         for target in targets:
-            await connection.execute(target.create_matched())
-            for number in (*target.masks, *target.deletes):
-                await connection.execute(target.match(number, lock=lock))
-            await connection.execute(f"ANALYZE {target.matched}")
-            found[target.place] = await connection.fetchval(target.count_matched())
+            with translated_at(target.place):
+                await connection.execute(target.create_matched())
+                for number in (*target.masks, *target.deletes):
+                    await connection.execute(target.match(number, lock=lock))
+                await connection.execute(f"ANALYZE {target.matched}")
+                if target.needs_look:
+                    for name in target.masked_columns:
+                        if not target.is_plain(name):
+                            await self._stage_masks(connection, target, name, masks)
+                    await connection.execute(target.leave_masked())
+                found[target.place] = await connection.fetchval(target.count_matched())
             self._heartbeat(target.place, found[target.place])
         if not lock:
             await connection.execute("SET TRANSACTION READ ONLY")
@@ -249,9 +259,11 @@ class PostgresStore:
                     "Add an entry to erasure.toml that matches them.",
                 )
 
-    async def _note(self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault) -> None:
+    async def _note(
+        self, connection: Connection, targets: Sequence[Target], part: Slice, vault: BatchVault, masks: Masks
+    ) -> None:
         """Notes every row that is about to be written, as it is under our lock; keeps those without a pre-image."""
-        rows = self._rows(connection, targets)
+        rows = self._rows(connection, targets, masks)
         first = await anext(rows, None)
         if first is None:
             return
@@ -267,55 +279,68 @@ class PostgresStore:
                         later = await recordings.enter_async_context(vault.recording(name))
                     await later.add(place, record)
 
-    async def _rows(self, connection: Connection, targets: Sequence[Target]) -> AsyncIterator[Row]:
+    async def _rows(self, connection: Connection, targets: Sequence[Target], masks: Masks) -> AsyncIterator[Row]:
         """Yields the found rows; those without a pre-image with each column as text that its type reads back exactly.
 
         A record tells its row by ``id`` (the values of ``key``; without a key, digest and a count), what is going to
-        be done to it, and when it was seen, in microseconds of the server's clock.
+        be done to it, which columns will be what ``after`` it, and when it was seen, in microseconds of the server's
+        clock.
         """
         at = await connection.fetchval(NOW)
         for target in targets:
             columns = [column.name for column in target.stored]
             done = 0
             async for row in connection.cursor(target.pre_images(), prefetch=PAGE):
-                masks = {
-                    name: strategy.value
-                    for name, (strategy, entries) in target.masked_columns.items()
-                    if not set(entries).isdisjoint(row["entries"])
-                }
-                deleted = not target.deletes.keys().isdisjoint(row["entries"])
+                entries = set(row["entries"])
+                deleted = not entries.isdisjoint(target.deletes)
                 record = {
                     "id": row["id"],
                     "key": target.table.key,
-                    "does": {"delete": True} if deleted else {"mask": masks},
+                    "does": {"delete": True} if deleted else {"mask": target.does(entries)},
                     "digest": row["digest"],
                     "at": at,
                 }
                 if row["content"] is not None:
                     record["row"] = dict(zip(columns, row["content"], strict=True))
+                    if not deleted:
+                        wanted = {name: target.wanted(name, entries) for name in target.masked_columns}
+                        with _masking(target.place):
+                            record["after"] = masks.after(record["row"], wanted)
                 yield target.place, record
                 done += 1
                 if done % PAGE == 0:
                     self._heartbeat(target.place, done)
 
-    async def _mask(self, connection: Connection, target: Target, masker: Masker) -> None:
-        if values := target.values_to_mask():
-            await connection.execute("TRUNCATE pg_temp.erasure_mask")
-            page: list[tuple[str, str]] = []
-            async for (value,) in connection.cursor(values, prefetch=PAGE):
-                page.append((value, masker.token(value)))
-                if len(page) >= PAGE:
-                    await _copy(connection, "erasure_mask", page)
-                    page = []
-            await _copy(connection, "erasure_mask", page)
-            await connection.execute("ANALYZE pg_temp.erasure_mask")
-        await connection.execute(target.mask())
-        _refuse_leftovers(target, await connection.fetchval(target.count_unmasked()))
+    async def _stage_masks(self, connection: Connection, target: Target, name: str, masks: Masks) -> None:
+        """Stages what becomes of each value of a masked column."""
+        if (values := target.values(name)) is None:
+            return
+        place = list(target.masked_columns).index(name)
+        page: list[tuple[Any, ...]] = []
+        async for value, due in connection.cursor(values, prefetch=PAGE):
+            with _masking(f"{target.place}.{name}"):
+                mask = masks.of(value, target.wanted(name, due))
+            page.append((target.number, place, due, value, mask))
+            if len(page) >= PAGE:
+                await _copy(connection, "erasure_mask", page)
+                self._heartbeat(target.place, len(page))
+                page = []
+        await _copy(connection, "erasure_mask", page)
+        await connection.execute("ANALYZE pg_temp.erasure_mask")
+
+    async def _mask(self, connection: Connection, target: Target, masks: Masks) -> None:
+        with translated_at(target.place):
+            for name in target.masked_columns:
+                if target.is_plain(name):
+                    await self._stage_masks(connection, target, name, masks)
+            await connection.execute(target.mask())
+            _refuse_leftovers(target, await connection.fetchval(target.count_unmasked()))
         self._heartbeat(target.place, 0)
 
     async def _delete(self, connection: Connection, target: Target) -> None:
-        await connection.execute(target.delete())
-        _refuse_leftovers(target, await connection.fetchval(target.count_undeleted()))
+        with translated_at(target.place):
+            await connection.execute(target.delete())
+            _refuse_leftovers(target, await connection.fetchval(target.count_undeleted()))
         self._heartbeat(target.place, 0)
 
 
@@ -362,6 +387,20 @@ def _forms(value: str, kind: IdentityKind) -> Iterable[str]:
 def _integer(value: str) -> int | None:
     number = int(value) if _INTEGER.fullmatch(value) else None
     return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+async def _masks(masker: Masker, part: Slice) -> Masks:
+    return Masks(masker, IdentitySet([contributor async for page in part.pages() for contributor in page]))
+
+
+@contextmanager
+def _masking(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise CriticalError(
+            f"postgres {place}", f"holds a number that {error}", "Mask it with null, or delete the rows."
+        ) from None
 
 
 async def _chain(first: Row, rest: AsyncIterator[Row]) -> AsyncIterator[Row]:
