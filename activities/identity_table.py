@@ -11,7 +11,7 @@ from activities.datamap import IdentityTable
 from activities.errors import CriticalError, translated
 from activities.identities import BLANKS, IdentityKind
 from activities.masking import is_mask
-from activities.stores.postgres import quote, translate
+from activities.stores.postgres import quote, stream, translate
 from activities.stores.postgres.statements import email_of
 from activities.suspicion import Suspicion
 
@@ -131,7 +131,7 @@ async def holders(
         return
     with translated("postgres", translate):
         async with pool.acquire() as connection, connection.transaction(readonly=True):
-            async for row in connection.cursor(NAME.format(holds=query), *_parameters(wanted)):
+            async for row in stream(connection, NAME.format(holds=query), *_parameters(wanted)):
                 yield row["contributor_id"], [IdentityKind(kind) for kind in row["kinds"]]
 
 

@@ -12,11 +12,11 @@ store        the verbs
 
 from activities.contract import StoreKind
 from activities.stores.postgres.catalogue import quote
-from activities.stores.postgres.connection import PostgresSettings, connect, translate
+from activities.stores.postgres.connection import PostgresSettings, connect, stream, translate
 from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.store import PostgresStore
 
-__all__ = ["KIND", "PostgresSettings", "PostgresStore", "connect", "quote", "translate"]
+__all__ = ["KIND", "PostgresSettings", "PostgresStore", "connect", "quote", "stream", "translate"]
 
 KIND = StoreKind(
     name="postgres",

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 from activities.stores.postgres.data_map import table_name
 
 if TYPE_CHECKING:
-    from asyncpg import Record
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection = PoolConnectionProxy[Record]
+    from activities.stores.postgres.connection import Connection
 
 
 def quote(name: str) -> str:

@@ -17,7 +17,7 @@ from activities.stores.postgres.statements import Target, email_of
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from activities.stores.postgres.catalogue import Connection
+    from activities.stores.postgres.connection import Connection
 
 _CORRECT = "Correct erasure.toml"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg import exceptions
@@ -15,12 +15,18 @@ from activities.errors import CriticalError, ErasureError, TransientError, trans
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[Record]
 
 STATEMENT_TIMEOUT = 600
 """Seconds that one statement may take."""
 
 LOCK_TIMEOUT = 15
 """Seconds to wait for a table or row that the application holds; then the slice is tried again."""
+
+PAGE = 1_000
+"""Rows, or values, a step of a stream: what is held in memory, and how often the heartbeat goes."""
 
 IDLE_TIMEOUT = 300
 """Seconds that a transaction may stand idle: a worker that froze must not hold its locks for ever."""
@@ -32,14 +38,12 @@ class PostgresSettings(BaseSettings):
     Args:
         dsn: ``postgresql://user:password@host:port/database?sslmode=...``
         pool_size: Connections of one worker, at most.
-        statement_cache_size: Prepared statements kept a connection; 0 behind PgBouncer in transaction mode.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_POSTGRES__", extra="ignore")
 
     dsn: SecretStr
     pool_size: int = Field(default=8, ge=1)
-    statement_cache_size: int = Field(default=100, ge=0)
 
 
 @asynccontextmanager
@@ -55,10 +59,23 @@ async def connect(settings: PostgresSettings) -> AsyncIterator[Pool[Record]]:
         max_size=settings.pool_size,
         timeout=10,
         command_timeout=STATEMENT_TIMEOUT + 30,  # the server's own time-out, which cancels cleanly, comes first
-        statement_cache_size=settings.statement_cache_size,
+        statement_cache_size=0,  # no statement stays in a session: it may be a pooler's, lent for one transaction
         server_settings={"application_name": "contributor-erasure"},
     ) as pool:
         yield pool
+
+
+async def stream(connection: Connection, query: str, *parameters: Any) -> AsyncIterator[Record]:
+    """Yields the rows of a query in pages, and leaves no prepared statement behind.
+
+    Args:
+        connection: In a transaction.
+        query: The query.
+        parameters: Its parameters.
+    """
+    statement = await connection.prepare(query, name="")
+    async for row in statement.cursor(*parameters, prefetch=PAGE):
+        yield row
 
 
 _AGAIN = "It is tried again"

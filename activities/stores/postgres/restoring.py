@@ -21,17 +21,14 @@ from activities.contract import Finding, Heartbeat, Recovery, Restored, Slice
 from activities.errors import CriticalError
 from activities.stores.postgres import restore_statements as sql
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables, read_unique_indices
-from activities.stores.postgres.connection import translated_at
+from activities.stores.postgres.connection import PAGE, translated_at
 from activities.stores.postgres.pre_images import Write, names_of, write_name, writes
 from activities.stores.postgres.restore_statements import Return
 from activities.stores.postgres.statements import XID
 from activities.vault import BatchVault
 
 if TYPE_CHECKING:
-    from activities.stores.postgres.catalogue import Connection
-
-PAGE = 1_000
-"""Pre-images a step of the stream from the vault: what is held in memory."""
+    from activities.stores.postgres.connection import Connection
 
 
 async def put_back(connection: Connection, part: Slice, vault: BatchVault, heartbeat: Heartbeat) -> Restored:

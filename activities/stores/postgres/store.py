@@ -34,7 +34,7 @@ from activities.identities import IdentityKind, IdentitySet, normal
 from activities.masking import Masker, is_mask
 from activities.stores.postgres import checks
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
-from activities.stores.postgres.connection import LOCK_TIMEOUT, translate, translated_at
+from activities.stores.postgres.connection import LOCK_TIMEOUT, PAGE, stream, translate, translated_at
 from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.masks import Masks
 from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of, write_name
@@ -47,10 +47,7 @@ from activities.vault import BatchVault, Recording
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
-    from activities.stores.postgres.catalogue import Connection
-
-PAGE = 1_000
-"""Rows, or values, a step of a stream: what is held in memory, and how often the heartbeat goes."""
+    from activities.stores.postgres.connection import Connection
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -290,7 +287,7 @@ class PostgresStore:
         for target in targets:
             columns = [column.name for column in target.stored]
             done = 0
-            async for row in connection.cursor(target.pre_images(), prefetch=PAGE):
+            async for row in stream(connection, target.pre_images()):
                 entries = set(row["entries"])
                 deleted = not entries.isdisjoint(target.deletes)
                 record = {
@@ -317,7 +314,7 @@ class PostgresStore:
             return
         place = list(target.masked_columns).index(name)
         page: list[tuple[Any, ...]] = []
-        async for value, due in connection.cursor(values, prefetch=PAGE):
+        async for value, due in stream(connection, values):
             with _masking(f"{target.place}.{name}"):
                 mask = masks.of(value, target.wanted(name, due))
             page.append((target.number, place, due, value, mask))

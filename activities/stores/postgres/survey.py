@@ -25,7 +25,7 @@ from activities.suspicion import SAMPLE, Suspicion
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from activities.stores.postgres.catalogue import Connection
+    from activities.stores.postgres.connection import Connection
 
 COLUMNS = """
     SELECT n.nspname::text AS schema, c.relname::text AS table, c.relkind::text AS kind, a.attname::text AS column,
