@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activities.contract import Recovery
-from activities.errors import CriticalError
+from activities.errors import CriticalError, TransientError
 from activities.vault import BatchVault
 from tests.stores.postgres_schema import ANN, BOB, Database, SliceOf
 
@@ -84,3 +84,60 @@ async def test_a_null_or_constant_that_others_wrote_is_not_taken_for_our_mask(
         (7, "12", "Ann", "7", "ann@x.io", 1),
     ]
     assert (await store.restore(part, vault)).total == Recovery(7, intact=4, conflicted=3)
+
+
+async def test_what_triggers_write_while_rows_are_erased_is_erased_too_and_a_restless_one_stops_the_slice(
+    filled: Database, slice_of: SliceOf, vault: BatchVault
+) -> None:
+    """An audit of deletions holds what was deleted; one that is switched off does nothing."""
+    await filled.run(
+        f"""
+        CREATE TABLE trail (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, worker text, old text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO {filled.schema}.trail (worker, old) VALUES (OLD.id, OLD.email); RETURN OLD; END $$;
+        CREATE TRIGGER note AFTER DELETE ON contributors FOR EACH ROW EXECUTE FUNCTION note();
+        CREATE TRIGGER off AFTER DELETE ON contributors FOR EACH ROW EXECUTE FUNCTION note();
+        ALTER TABLE contributors DISABLE TRIGGER off;
+        CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO {filled.schema}.trail (worker, old) VALUES (OLD.worker, OLD.old); RETURN OLD; END $$;
+        CREATE TRIGGER restless AFTER UPDATE ON trail FOR EACH ROW EXECUTE FUNCTION again();
+        """
+    )
+    store = filled.store(
+        delete=[{"table": "jobs", "by": "contributor_id"}, {"table": "contributors", "by": "id"}],
+        mask=[{"table": "trail", "by": "worker", "columns": {"worker": "token", "old": "token"}}],
+    )
+    part, before = slice_of(ANN), await filled.everything()
+    await store.back_up(part, vault)
+    with pytest.raises(CriticalError, match="one of note, restless"):
+        await store.erase(part, vault)
+    assert (await filled.everything(), await filled.rows("trail")) == (before, [])
+    await filled.run("DROP TRIGGER restless ON trail")
+    erased = await store.erase(part, vault)
+    assert {place.partition(".")[2]: tally.changed for place, tally in erased.places.items()} == {
+        "trail": 1,
+        "jobs": 2,
+        "contributors": 1,
+    }
+    [row] = await filled.rows("trail")
+    assert row[1:] == (vault.masker.token("12"), vault.masker.token("Ann@x.io"))
+    assert (await store.restore(part, vault)).total == Recovery(4, restored=4)
+    assert await filled.everything() == before
+
+
+async def test_a_lock_that_others_hold_is_waited_for_briefly_and_its_table_is_named(
+    filled: Database, slice_of: SliceOf, vault: BatchVault
+) -> None:
+    store, part = filled.store(lock_timeout=0.05), slice_of(ANN)
+    await store.back_up(part, vault)
+    async with filled.pool.acquire() as other, other.transaction():
+        await other.execute(f"SELECT FROM {filled.place('audit')} FOR UPDATE")
+        with pytest.raises(TransientError, match=f"^postgres {filled.place('audit')}: is locked"):
+            await store.erase(part, vault)
+    await store.erase(part, vault)
+    after = await filled.everything()
+    async with filled.pool.acquire() as other, other.transaction():
+        await other.execute(f"LOCK TABLE {filled.place('jobs')} IN SHARE MODE")
+        with pytest.raises(TransientError, match=f"^postgres {filled.place('jobs')}: is locked"):
+            await store.restore(part, vault)
+    assert await filled.everything() == after

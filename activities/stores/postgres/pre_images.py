@@ -22,14 +22,25 @@ def back_up_name(part: Slice) -> str:
     return f"pre-image/postgres/{part.name}"
 
 
-def later_prefix(part: Slice) -> str:
-    """What the names begin with under which an erasure kept what the back-up lacked."""
+def later_name(part: Slice, xid: int) -> str:
+    """A name under which an erasure keeps what the back-up lacks.
+
+    Args:
+        part: The slice.
+        xid: The server's number of the erasure's transaction, 64 bits.
+    """
+    return f"{_later(part)}{xid}-{token_hex(8)}"
+
+
+async def names_of(part: Slice, vault: BatchVault) -> dict[str, int | None]:
+    """The back-up's name, and those of what every attempt at the erasure kept besides, each with its transaction."""
+    later = await vault.names(_later(part))
+    xids = {name: int(name.removeprefix(_later(part)).partition("-")[0]) for name in later}
+    return {back_up_name(part): None, **xids}
+
+
+def _later(part: Slice) -> str:
     return f"{back_up_name(part)}/later/"
-
-
-async def names_of(part: Slice, vault: BatchVault) -> list[str]:
-    """The back-up's name, and those of what every attempt at the erasure kept besides."""
-    return [back_up_name(part), *await vault.names(later_prefix(part))]
 
 
 @dataclass(frozen=True)

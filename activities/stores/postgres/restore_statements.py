@@ -18,7 +18,8 @@ from activities.stores.postgres.catalogue import ForeignKey, Table, UniqueIndex,
 
 RETURNING = """
     CREATE TEMPORARY TABLE erasure_saved
-        (target int, id text[], at bigint, deletes boolean, content text[], masked text[]) ON COMMIT DROP;
+        (target int, id text[], at bigint, deletes boolean, undone boolean, content text[], masked text[])
+        ON COMMIT DROP;
     CREATE TEMPORARY TABLE erasure_taken (target int, id text[]) ON COMMIT DROP;
     CREATE TEMPORARY TABLE erasure_return (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, target int, id text[], at bigint, deletes boolean,
@@ -39,9 +40,14 @@ LATEST = """
     INSERT INTO pg_temp.erasure_return (target, id, at, deletes, content, masked, taken)
     SELECT DISTINCT ON (target, id) target, id, at, deletes, content, masked,
            (target, id) IN (SELECT target, id FROM pg_temp.erasure_taken)
-    FROM pg_temp.erasure_saved ORDER BY target, id, at DESC
+    FROM pg_temp.erasure_saved
+    WHERE NOT undone OR (target, id) IN (SELECT target, id FROM pg_temp.erasure_taken)
+    ORDER BY target, id, at DESC
 """
-"""The latest pre-image of a row is what was overwritten last: what others wrote before that is in it."""
+"""The latest pre-image of a row is what was overwritten last: what others wrote before that is in it.
+
+A row that only an erasure saw that was undone may have been there in that transaction alone.
+"""
 
 UNMASK_LATEST = """
     WITH older AS (

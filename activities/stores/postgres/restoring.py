@@ -22,7 +22,7 @@ from activities.errors import CriticalError
 from activities.stores.postgres import restore_statements as sql
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables, read_unique_indices
 from activities.stores.postgres.connection import PAGE, translated_at
-from activities.stores.postgres.pre_images import Write, names_of, write_name, writes
+from activities.stores.postgres.pre_images import names_of, write_name, writes
 from activities.stores.postgres.restore_statements import Return
 from activities.stores.postgres.statements import XID
 from activities.vault import BatchVault
@@ -52,8 +52,12 @@ async def put_back(connection: Connection, part: Slice, vault: BatchVault, heart
     )
     await connection.execute(sql.RETURNING)
     ours = await writes(vault)
-    await _stage_taken(connection, tables, [write for write in ours if write.slice == part.name], vault, heartbeat)
-    returns = await _stage(connection, tables, names, vault, heartbeat)
+    erasures = [write for write in ours if write.slice == part.name and write.verb == "erase"]
+    xids = {write.xid for write in erasures}.union(xid for xid in names.values() if xid is not None)
+    undone = xids - {int(row["x"]) for row in await connection.fetch(sql.COMMITTED, list(map(str, xids)))}
+    taken = [write.name for write in erasures if write.xid not in undone]
+    await _stage_taken(connection, tables, taken, vault, heartbeat)
+    returns = await _stage(connection, tables, {name: names[name] in undone for name in names}, vault, heartbeat)
     marks = [str(write.xid % 2**32) for write in ours]
     for target in returns:
         with translated_at(target.table.place):
@@ -100,14 +104,13 @@ async def _tables(connection: Connection, places: Sequence[str]) -> tuple[list[T
 
 
 async def _stage_taken(
-    connection: Connection, tables: Sequence[Table], ours: Sequence[Write], vault: BatchVault, heartbeat: Heartbeat
+    connection: Connection, tables: Sequence[Table], names: Sequence[str], vault: BatchVault, heartbeat: Heartbeat
 ) -> None:
     """Stages the rows that the erasures of the slice wrote: those that committed."""
-    erasures = {str(write.xid): write.name for write in ours if write.verb == "erase"}
     numbers = {table.place: number for number, table in enumerate(tables)}
     page: list[tuple[Any, ...]] = []
-    for (xid,) in await connection.fetch(sql.COMMITTED, list(erasures)):
-        async for place, record in vault.records(erasures[xid]):
+    for name in names:
+        async for place, record in vault.records(name):
             page.append((numbers[place], record["id"]))
             if len(page) >= PAGE:
                 await _copy(connection, "erasure_taken", page)
@@ -118,15 +121,27 @@ async def _stage_taken(
 
 
 async def _stage(
-    connection: Connection, tables: Sequence[Table], names: Sequence[str], vault: BatchVault, heartbeat: Heartbeat
+    connection: Connection,
+    tables: Sequence[Table],
+    names: Mapping[str, bool],
+    vault: BatchVault,
+    heartbeat: Heartbeat,
 ) -> list[Return]:
-    """Stages the pre-images of every name, then the one of each row that counts."""
+    """Stages the pre-images of every name, then the one of each row that counts.
+
+    Args:
+        connection: PostgreSQL.
+        tables: Those of the pre-images.
+        names: Of pre-images, and whether the erasure that kept them was undone.
+        vault: Has them.
+        heartbeat: Told every page.
+    """
     numbers = {table.place: number for number, table in enumerate(tables)}
     columns: dict[str, tuple[str, ...]] = {}
     masked: dict[str, set[str]] = {place: set() for place in numbers}
     deleted: set[str] = set()
     page: list[tuple[Any, ...]] = []
-    for name in names:
+    for name, undone in names.items():
         async for place, record in vault.records(name):
             row, after = record["row"], record.get("after", {})
             if place not in columns:
@@ -143,6 +158,7 @@ async def _stage(
                     record["id"],
                     record["at"],
                     deletes,
+                    undone,
                     *([content[column] for column in columns[place]] for content in (row, {**row, **after})),
                 )
             )
@@ -223,7 +239,9 @@ async def _count(connection: Connection, returns: Sequence[Return]) -> Restored:
     warnings: list[Finding] = []
     counts = {row["target"]: row for row in await connection.fetch(sql.COUNT)}
     for target in returns:
-        place, row = target.table.place, counts[target.number]
+        place = target.table.place
+        if (row := counts.get(target.number)) is None:
+            continue  # all that is known of it was undone with its transaction
         places[place] = Recovery(row["found"], row["restored"], row["intact"], row["conflicted"])
         if row["conflicted"]:
             warnings.append(

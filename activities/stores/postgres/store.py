@@ -11,7 +11,8 @@ import re
 import string
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from secrets import token_bytes, token_hex
+from itertools import count
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -37,7 +38,7 @@ from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign
 from activities.stores.postgres.connection import LOCK_TIMEOUT, PAGE, stream, translate, translated_at
 from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.masks import Masks
-from activities.stores.postgres.pre_images import back_up_name, later_prefix, names_of, write_name
+from activities.stores.postgres.pre_images import back_up_name, later_name, names_of, write_name
 from activities.stores.postgres.restoring import put_back
 from activities.stores.postgres.statements import BLANKS, NOW, SESSION, STAGING, XID, Target
 from activities.stores.postgres.survey import survey
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
     from activities.stores.postgres.connection import Connection
+
+PASSES = 3
+"""How often rows are looked for that triggers wrote while others were erased."""
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -122,7 +126,8 @@ class PostgresStore:
             async with self._transaction("repeatable_read") as connection:
                 targets, _ = await self._plan(connection)
                 masks = await _masks(Masker(token_bytes(32)), part)  # which token is no matter here
-                return Impact(await self._find(connection, targets, part, masks, lock=False))
+                await self._stage_people(connection, targets, part)
+                return Impact(await self._find(connection, targets, masks, lock=False))
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps every row of the slice as it is in one snapshot."""
@@ -133,7 +138,8 @@ class PostgresStore:
             async with self._transaction("repeatable_read") as connection, vault.recording(name) as recording:
                 targets, _ = await self._plan(connection)
                 masks = await _masks(vault.masker, part)
-                await self._find(connection, targets, part, masks, lock=False)
+                await self._stage_people(connection, targets, part)
+                await self._find(connection, targets, masks, lock=False)
                 async for place, record in self._rows(connection, targets, masks):
                     await recording.add(place, record)
         assert recording.receipt is not None, "a recording that closed has a receipt"
@@ -149,19 +155,21 @@ class PostgresStore:
                 targets, foreign_keys = await self._plan(connection)
                 await self._stage_known(connection, targets, part, vault)
                 masks = await _masks(vault.masker, part)
-                matched = await self._find(connection, targets, part, masks, lock=True)
-                await self._refuse_sweeping(connection, targets, foreign_keys)
-                await self._note(connection, targets, part, vault, masks)
-                for target in targets:
-                    if target.masks and matched[target.place]:
-                        await self._mask(connection, target, masks)
-                for target in targets:
-                    if target.deletes and matched[target.place]:
-                        await self._delete(connection, target)
+                await self._stage_people(connection, targets, part)
+                matched = more = await self._write(connection, targets, foreign_keys, part, vault, masks)
+                # what triggers write meanwhile, an audit for instance, holds what was just erased
+                triggers = sorted({name for target in targets for name in target.table.triggers})
+                for passes in count(1):
+                    if not triggers or not any(more.values()):
+                        break
+                    if passes > PASSES:
+                        raise _restless(triggers)
+                    more = await self._write(connection, targets, foreign_keys, part, vault, masks)
+                    matched = {place: rows + more[place] for place, rows in matched.items()}
         return Erased(
             {
-                place: Tally(count, changed=count, already_clean=max(0, receipt.places.get(place, 0) - count))
-                for place, count in matched.items()
+                place: Tally(rows, changed=rows, already_clean=max(0, receipt.places.get(place, 0) - rows))
+                for place, rows in matched.items()
             }
         )
 
@@ -197,17 +205,45 @@ class PostgresStore:
         await connection.execute(STAGING)
         return _targets(self._map, tables), foreign_keys
 
-    async def _find(
-        self, connection: Connection, targets: Sequence[Target], part: Slice, masks: Masks, *, lock: bool
-    ) -> dict[str, int]:
-        """Finds the rows of the slice: all of them, before any is written. Returns their number by place."""
+    async def _stage_people(self, connection: Connection, targets: Sequence[Target], part: Slice) -> None:
+        """Stages the slice's identities, and makes room for what is found by them."""
         async for page in part.pages():
             await _copy(connection, "erasure_identity", _identities(page))
         await connection.execute("ANALYZE pg_temp.erasure_identity")
-        found: dict[str, int] = {}
         for target in targets:
             with translated_at(target.place):
                 await connection.execute(target.create_matched())
+
+    async def _write(
+        self,
+        connection: Connection,
+        targets: Sequence[Target],
+        foreign_keys: Sequence[ForeignKey],
+        part: Slice,
+        vault: BatchVault,
+        masks: Masks,
+    ) -> dict[str, int]:
+        """Finds, keeps, masks and deletes once. Returns the number of rows by place."""
+        matched = await self._find(connection, targets, masks, lock=True)
+        await self._refuse_sweeping(connection, targets, foreign_keys)
+        await self._note(connection, targets, part, vault, masks)
+        for target in targets:
+            if target.masks and matched[target.place]:
+                await self._mask(connection, target, masks)
+        for target in targets:
+            if target.deletes and matched[target.place]:
+                await self._delete(connection, target)
+        return matched
+
+    async def _find(
+        self, connection: Connection, targets: Sequence[Target], masks: Masks, *, lock: bool
+    ) -> dict[str, int]:
+        """Finds the rows of the slice: all of them, before any is written. Returns their number by place."""
+        await connection.execute("TRUNCATE pg_temp.erasure_mask")
+        found: dict[str, int] = {}
+        for target in targets:
+            with translated_at(target.place):
+                await connection.execute(f"TRUNCATE {target.matched}")
                 for number in (*target.masks, *target.deletes):
                     await connection.execute(target.match(number, lock=lock))
                 await connection.execute(f"ANALYZE {target.matched}")
@@ -272,8 +308,7 @@ class PostgresStore:
                 await write.add(place, {"id": record["id"]})
                 if "row" in record:
                     if later is None:
-                        name = f"{later_prefix(part)}{token_hex(8)}"
-                        later = await recordings.enter_async_context(vault.recording(name))
+                        later = await recordings.enter_async_context(vault.recording(later_name(part, xid)))
                     await later.add(place, record)
 
     async def _rows(self, connection: Connection, targets: Sequence[Target], masks: Masks) -> AsyncIterator[Row]:
@@ -408,6 +443,14 @@ async def _chain(first: Row, rest: AsyncIterator[Row]) -> AsyncIterator[Row]:
 
 async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     await connection.copy_records_to_table(table, schema_name="pg_temp", records=rows)
+
+
+def _restless(triggers: Sequence[str]) -> CriticalError:
+    return CriticalError(
+        "postgres",
+        f"after {PASSES} passes a trigger had still written again what was erased: one of {', '.join(triggers)}",
+        "Let the trigger leave out what the eraser's role writes, or switch it off, then signal retry.",
+    )
 
 
 def _refuse_leftovers(target: Target, rows: int) -> None:
