@@ -4,8 +4,11 @@ data_map     what erasure.toml says of it
 connection   the pool, and its errors
 catalogue    tables, columns and foreign keys as they are
 checks       whether the data map fits them
-statements   the SQL of an erasure
-pre_images   where they are in the vault
+survey       what the data map does not name
+people       their identities as the database compares them
+masks        what a stored value becomes; literals has arrays and JSON
+erasing      the erasure; statements has its SQL
+pre_images   where they are in the vault, and which transactions wrote
 restoring    the rollback; restore_statements has its SQL
 store        the verbs
 """

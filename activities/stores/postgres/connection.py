@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,17 @@ async def stream(connection: Connection, query: str, *parameters: Any) -> AsyncI
     statement = await connection.prepare(query, name="")
     async for row in statement.cursor(*parameters, prefetch=PAGE):
         yield row
+
+
+async def copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Fills a temporary table.
+
+    Args:
+        connection: In a transaction.
+        table: The table's name.
+        rows: What goes in.
+    """
+    await connection.copy_records_to_table(table, schema_name="pg_temp", records=rows)
 
 
 _AGAIN = "It is tried again"

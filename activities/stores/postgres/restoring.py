@@ -21,7 +21,7 @@ from activities.contract import Finding, Heartbeat, Recovery, Restored, Slice
 from activities.errors import CriticalError
 from activities.stores.postgres import restore_statements as sql
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables, read_unique_indices
-from activities.stores.postgres.connection import PAGE, translated_at
+from activities.stores.postgres.connection import PAGE, copy, translated_at
 from activities.stores.postgres.pre_images import names_of, write_name, writes
 from activities.stores.postgres.restore_statements import Return
 from activities.stores.postgres.statements import XID
@@ -113,10 +113,10 @@ async def _stage_taken(
         async for place, record in vault.records(name):
             page.append((numbers[place], record["id"]))
             if len(page) >= PAGE:
-                await _copy(connection, "erasure_taken", page)
+                await copy(connection, "erasure_taken", page)
                 heartbeat(place, len(page))
                 page = []
-    await _copy(connection, "erasure_taken", page)
+    await copy(connection, "erasure_taken", page)
     await connection.execute("ANALYZE pg_temp.erasure_taken")
 
 
@@ -163,10 +163,10 @@ async def _stage(
                 )
             )
             if len(page) >= PAGE:
-                await _copy(connection, "erasure_saved", page)
+                await copy(connection, "erasure_saved", page)
                 heartbeat(place, len(page))
                 page = []
-    await _copy(connection, "erasure_saved", page)
+    await copy(connection, "erasure_saved", page)
     await connection.execute("ANALYZE pg_temp.erasure_saved")
     await connection.execute(sql.LATEST)
     await connection.execute(sql.UNMASK_LATEST)
@@ -190,10 +190,6 @@ def _altered(place: str) -> CriticalError:
     return CriticalError(
         f"postgres {place}", "its columns are not those of its pre-images", "Give it back the columns that it had."
     )
-
-
-async def _copy(connection: Connection, table: str, page: Sequence[tuple[Any, ...]]) -> None:
-    await connection.copy_records_to_table(table, schema_name="pg_temp", records=page)
 
 
 async def _look(connection: Connection, target: Return, marks: Sequence[str]) -> None:

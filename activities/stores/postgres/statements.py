@@ -24,9 +24,6 @@ from activities.stores.postgres.connection import IDLE_TIMEOUT, STATEMENT_TIMEOU
 from activities.stores.postgres.data_map import Deletion, Masking
 from activities.stores.postgres.masks import BITS, Mask, find_column, masks_of
 
-BLANKS = " \t\n\r\f\x0b"
-"""What may stand around an address: `lower(btrim(...))` without it."""
-
 _BLANKS_SQL = r"E' \t\n\r\f\x0b'"
 
 SESSION = f"""
@@ -221,27 +218,27 @@ class Target:
             strategy = self.masked_columns[name][0][1].strategy
             if strategy is not Strategy.TOKEN:
                 return None
-            due, which = f"{_array(entries)} AS due", _unmasked(column, strategy)
+            due, which = f"{_array(entries)}", _unmasked(column, strategy)
         return (
-            f'SELECT DISTINCT {value}::text COLLATE "C" AS value, {due} FROM {self.table.sql} AS t '
+            f'SELECT DISTINCT {value}::text COLLATE "C" AS value, {due} AS due FROM {self.table.sql} AS t '
             f"JOIN {self._rows(entries, but=self.deletes)} AS m ON {self.join('t', 'm')} WHERE {which}"
         )
 
     def _due(self, name: str) -> str:
         """Those entries of row ``m`` that want something of a column."""
         entries = {number for number, _ in self.masked_columns[name]}
-        return f"ARRAY(SELECT e FROM unnest(m.entries) AS e WHERE e = ANY ({_array(entries)}) ORDER BY e) AS due"
+        return f"ARRAY(SELECT e FROM unnest(m.entries) AS e WHERE e = ANY ({_array(entries)}) ORDER BY e)"
 
     def _found(self, name: str, what: str) -> str:
         """What is staged of a column's value."""
-        due = "" if self.is_plain(name) else f"AND k.due = {self._due(name).removesuffix(' AS due')} "
+        due = "" if self.is_plain(name) else f"AND k.due = {self._due(name)} "
         return (
             f"SELECT {what} FROM pg_temp.erasure_mask AS k WHERE k.target = {self.number} "
-            f"AND k.place = {self._place(name)} {due}"
-            f'AND k.value COLLATE "C" = t.{quote(name)}::text COLLATE "C"'
+            f'AND k.place = {self.place_of(name)} {due}AND k.value COLLATE "C" = t.{quote(name)}::text COLLATE "C"'
         )
 
-    def _place(self, name: str) -> int:
+    def place_of(self, name: str) -> int:
+        """Tells a masked column from the others."""
         return list(self.masked_columns).index(name)
 
     def _left(self, name: str) -> str:
@@ -286,7 +283,7 @@ class Target:
             if self.is_plain(name)
             else f"""m.entries && {_array({number for number, _ in wanted})} AND t.{quote(name)} IS NOT NULL
                 AND NOT EXISTS (SELECT FROM pg_temp.erasure_mask AS k
-                    WHERE k.target = {self.number} AND k.place = {self._place(name)}
+                    WHERE k.target = {self.number} AND k.place = {self.place_of(name)}
                       AND k.mask COLLATE "C" = t.{quote(name)}::text COLLATE "C")"""
             for name, wanted in self.masked_columns.items()
         )
