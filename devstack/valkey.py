@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devstack.process import Server, StackError, free_port
 
 
 class Valkey(Server):
-    """Valkey 9."""
+    """Valkey 9.
+
+    Args:
+        folder: Its data.
+        tied: Whether it ends with this process.
+        options: Of its command line, beside those that every one has.
+    """
 
     name = "valkey"
 
-    def __init__(self, folder: Path, *, tied: bool) -> None:
+    def __init__(self, folder: Path, *, tied: bool, options: Sequence[str] = ()) -> None:
         super().__init__(folder, tied=tied)
         self.port = free_port()
+        self.options = options
 
     def fetch(self) -> None:
         """Comes with the virtual environment."""
@@ -38,6 +45,7 @@ class Valkey(Server):
             str(self.folder),
             "--save",
             "",
+            *self.options,
         ]
 
     def is_ready(self) -> bool:
