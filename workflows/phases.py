@@ -126,12 +126,12 @@ class Phase:
     def compare(self) -> None:
         """Names every place that does not hold after the rollback what it held before."""
         after = self.status.after or {}
-        by_design = bool(self.status.notes) and not self.status.restored
         for place in sorted({*self.status.before, *after}):
             before, now = self.status.before.get(place, 0), after.get(place, 0)
             if before != now:
                 what = f"held {before:,} records of the batch before and holds {now:,} after the rollback"
                 finding = Finding(f"{self.store} {place}", what, "Compare it with the report's other findings.")
+                by_design = bool(self.status.notes) and place not in self.status.restored
                 (self.note if by_design else self.warn)([finding])
 
     def warn(self, warnings: list[Finding]) -> None:

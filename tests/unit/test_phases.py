@@ -103,6 +103,17 @@ def test_a_rollback_names_each_place_that_differs() -> None:
     assert "held 2 records of the batch before and holds 1" in difference.what
 
 
+def test_a_place_that_a_store_does_not_put_back_by_design_is_a_note_and_others_are_warnings() -> None:
+    back = phase(S.BACKING_UP, S.BACKED_UP, S.RUNNING, S.ROLLING_BACK, S.ROLLED_BACK)
+    back.backed_up(BackUp({"sessions": 3, "members": 2}))
+    by_design = Finding("redis", "keys are not put back", "Log in again.")
+    back.restored(Restored({"members": Recovery(2, 1, conflicted=1)}, notes=[by_design]))
+    back.counted(Impact({"members": 1}))
+    back.compare()
+    assert [finding.place for finding in back.status.warnings] == ["postgres members"]
+    assert [finding.place for finding in back.status.notes] == ["redis", "postgres sessions"]
+
+
 PARKED = Finding("identities", "are shared", "Decide.")
 
 
