@@ -14,7 +14,11 @@ from redis.asyncio import Redis
 
 from activities.contract import Contributor, Heartbeat, Slice, Tally
 from activities.errors import CriticalError, TransientError
-from activities.stores.redis import KeyTemplate, RedisMap, RedisSettings, RedisStore, connect
+from activities.stores.redis.connection import RedisSettings, connect
+from activities.stores.redis.data_map import RedisMap
+from activities.stores.redis.forms import KeyTemplate
+from activities.stores.redis.keyspace import Keyspace
+from activities.stores.redis.store import RedisStore
 from activities.vault import BatchVault
 from tests.bench import HasEnv
 
@@ -26,6 +30,7 @@ OURS = (
     "auth:b[o]*?\\b",
     "mail:Ann@x.io",
     "mail:ann@x.io",
+    "mail:ANN@X.IO",
     "session:12:a1",
     "session:12:a2:more",
     "session:b[o]*?\\b:b1",
@@ -82,7 +87,7 @@ class Keys:
         return f"{group}: {self.prefix}{template}"
 
     def store(self, client: Redis | None = None) -> RedisStore:
-        return RedisStore(client or self.client, self.data_map, self.heartbeat)
+        return RedisStore(Keyspace(client or self.client, 1_000_000), self.data_map, self.heartbeat)
 
     def tallies(self, auth: Tally, mail: Tally, session: Tally, job: Tally) -> dict[str, Tally]:
         return {
@@ -119,7 +124,7 @@ async def test_keys_of_the_slice_go_and_neighbours_stay(keys: Keys, both: Slice,
     erased = await store.erase(both, vault)
 
     assert await keys.there() == {name: value for name, value in before.items() if name in OTHERS}
-    assert erased.places == keys.tallies(Tally(2, 2), Tally(2, 2), Tally(3, 3), Tally(3, 3))
+    assert erased.places == keys.tallies(Tally(2, 2), Tally(3, 3), Tally(3, 3), Tally(3, 3))
     assert (await store.preview(both)).records == 0
 
 
@@ -129,7 +134,7 @@ async def test_a_second_run_changes_nothing_and_says_so(keys: Keys, both: Slice,
     await store.back_up(both, vault)
     await store.erase(both, vault)
     again = await store.erase(both, vault)
-    clean = [Tally(already_clean=count) for count in (2, 2, 3, 3)]
+    clean = [Tally(already_clean=count) for count in (2, 3, 3, 3)]
     assert again.places == keys.tallies(*clean)
 
 
