@@ -15,6 +15,7 @@ from activities.stores.redis.connection import RedisSettings, connect, translate
 from activities.stores.redis.data_map import RedisMap
 from activities.stores.redis.keyspace import Keyspace, MovedWhileScannedError
 from activities.stores.redis.store import RedisStore
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 from devstack.valkey_topologies import ValkeyCluster, WatchedValkey
 from tests.stores.redis_keys import Keys
@@ -87,6 +88,8 @@ async def test_all_nodes_of_a_cluster_are_erased_and_restored(
     async with connect(settings(cluster.env)) as keyspace:
         await keyspace.client.flushall()
         await erased_and_restored(keyspace, heartbeat, part, vault)
+        suspects = await RedisStore(keyspace, RedisMap.model_construct(root={}), heartbeat).survey(Suspicion())
+        assert [suspect.place for suspect in suspects] == ["*:\\{*\\} (values of mail)"]
 
 
 async def test_a_user_of_a_cluster_needs_two_rights_more(cluster: ValkeyCluster, heartbeat: Heartbeat) -> None:

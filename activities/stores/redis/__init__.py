@@ -18,6 +18,8 @@ changes     pre-images, and their way into Redis and back
 scripts     what runs on the server
 restoring   the way back
 rights      the check: what the user may not do
+survey      what the data map does not name
+shapes      what keys have in common
 store       the verbs
 """
 

@@ -17,15 +17,17 @@ from activities.contract import (
     Purged,
     Restored,
     Slice,
+    Suspect,
     Tally,
 )
 from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
-from activities.stores.redis import changes, restoring, rights
+from activities.stores.redis import changes, restoring, rights, survey
 from activities.stores.redis.connection import PLACE, translate
 from activities.stores.redis.data_map import RedisMap
 from activities.stores.redis.finding import Found, Search
 from activities.stores.redis.keyspace import Keyspace
+from activities.suspicion import Suspicion
 from activities.vault import BatchVault
 
 ROUNDS = 20
@@ -50,6 +52,11 @@ class RedisStore:
         """Asks whether an erasure can run: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             return await rights.check(self._keyspace, self._map)
+
+    async def survey(self, suspicion: Suspicion) -> list[Suspect]:
+        """Looks for keys that the data map does not name: see `activities.contract.Surveyed`."""
+        with translated(PLACE, translate):
+            return await survey.survey(self._keyspace, self._map, suspicion)
 
     async def preview(self, part: Slice) -> Impact:
         """Counts keys, and items in keys: see `activities.contract.Store`."""
