@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both make the virtual environment and fetch the servers first.
 PYTHON ?= python3
 BIN := .venv/bin
-# processes that run tests, on servers that they share; tests mostly wait
+# processes that run tests, each with servers of its own: about 1.2 GB each; tests mostly wait
 JOBS ?= 3
 STAMP := .venv/.made-from-lock
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import asyncpg
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -216,17 +217,32 @@ async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterato
     """
     name = secrets.token_hex(4)
     names = Names.under(name)
-    made = await seed.seed(stack.env, size, names)
-    csv, data_map = folder / "ids.csv", folder / "erasure.toml"
-    sample.write(csv, made.sample)
-    data_map.write_text(map_of(names))
-    env = {
-        **bare_environment(),
-        **stack.env,
-        "ERASURE_CLICKHOUSE__DATABASE": names.database,
-        "ERASURE_TEMPORAL__TASK_QUEUE": f"test-{name}",
-        # a batch is named by its content under the vault's key: with a key of its own, a test's batches are its own
-        "ERASURE_VAULT__KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-    }
-    yield Bench(env, made, data_map, csv, folder)
-    await seed.clear(stack.env, names)
+    async with _database(stack.env, f"test_{name}") as dsn:
+        servers = {**stack.env, "ERASURE_POSTGRES__DSN": dsn}
+        made = await seed.seed(servers, size, names)
+        csv, data_map = folder / "ids.csv", folder / "erasure.toml"
+        sample.write(csv, made.sample)
+        data_map.write_text(map_of(names))
+        env = {
+            **bare_environment(),
+            **servers,
+            "ERASURE_CLICKHOUSE__DATABASE": names.database,
+            "ERASURE_TEMPORAL__TASK_QUEUE": f"test-{name}",
+            # a batch is named by its content under the vault's key: with a key of its own, a test's batches are its own
+            "ERASURE_VAULT__KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+        }
+        yield Bench(env, made, data_map, csv, folder)
+        await seed.clear(servers, names)
+
+
+@asynccontextmanager
+async def _database(env: Mapping[str, str], name: str) -> AsyncIterator[str]:
+    """A database of a test's own: the product keeps legal holds in one schema, whoever else works on the server."""
+    dsn = env["ERASURE_POSTGRES__DSN"]
+    server = await asyncpg.connect(dsn)
+    try:
+        await server.execute(f"CREATE DATABASE {name}")
+        yield f"{dsn.rpartition('/')[0]}/{name}"
+    finally:
+        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await server.close()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.workermanage import WorkerController
 
 from devstack.process import StackError
 from devstack.stack import Stack
@@ -26,10 +23,6 @@ settings.load_profile("any machine")
 
 # Whoever runs this in the background of a shell has it ignore Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-_SHARED = pytest.StashKey[Stack]()
-"""The servers of a session whose tests run in several processes: held by the one that hands the tests out."""
 
 
 @dataclass(frozen=True)
@@ -48,44 +41,17 @@ class Elsewhere:
         return cls(dict(re.findall(r"export (\w+)='(.*)'", path.read_text())))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: WorkerController) -> None:
-    """Starts the servers before the first process that runs tests, and tells each how they are reached."""
-    stash = node.config.stash
-    if _SHARED not in stash and "ERASURE_TEST_STACK" not in os.environ:
-        started = Stack(Path(tempfile.mkdtemp(prefix="stack-")))
-        _start(started)
-        stash[_SHARED] = started
-    if _SHARED in stash:
-        node.workerinput["stack"] = stash[_SHARED].env
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Ends the servers that were started for several processes."""
-    if _SHARED in config.stash:
-        config.stash[_SHARED].stop()
-        shutil.rmtree(config.stash[_SHARED].folder, ignore_errors=True)
-
-
-def _start(stack: Stack) -> None:
-    try:
-        stack.start()
-    except StackError as error:
-        pytest.exit(str(error), returncode=1)
-
-
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[HasEnv]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
     """The session's servers, or those that ``ERASURE_TEST_STACK=.stack/env`` names."""
     if running := os.environ.get("ERASURE_TEST_STACK"):
         yield Elsewhere.named(Path(running))
-    elif shared := getattr(request.config, "workerinput", {}).get("stack"):
-        yield Elsewhere(shared)
-    else:
-        started = Stack(tmp_path_factory.mktemp("stack"))
-        _start(started)
-        yield started
-        started.stop()
+        return
+    try:
+        with Stack(tmp_path_factory.mktemp("stack")) as started:
+            yield started
+    except StackError as error:
+        pytest.exit(str(error), returncode=1)
 
 
 @pytest.fixture

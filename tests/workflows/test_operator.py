@@ -204,12 +204,14 @@ async def test_a_tolerable_failure_goes_on_with_a_warning_and_can_be_run_again(b
 
 async def test_pause_holds_a_batch_between_slices_and_in_clickhouses_wait_until_resume(bench: Bench) -> None:
     async with bench.worker(), connect(bench.env) as clients:
-        table = f"`{bench.platform.names.database}`.unit_metrics"
+        database = bench.platform.names.database
+        table = f"`{database}`.unit_metrics"
+        running = f"SELECT count() AS n FROM system.mutations WHERE database = '{database}' AND NOT is_done"
         await clients.clickhouse.execute(f"SYSTEM STOP MERGES {table}")
         batch_id = (await bench.erase("--detach")).json["batch_id"]
 
         async def mutates() -> bool:
-            rows = await clients.clickhouse.fetch("SELECT count() AS n FROM system.mutations WHERE NOT is_done")
+            rows = await clients.clickhouse.fetch(running)
             return bool(rows[0]["n"])
 
         await until_async(mutates, 60)
