@@ -8,8 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import aioboto3
+import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from activities.errors import CriticalError, ErasureError, TransientError, Translate
 from activities.settings import S3Settings
@@ -44,7 +46,7 @@ async def aws_client(service: Literal["s3", "kms"], settings: S3Settings) -> Asy
     """
     config = AioConfig(
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=settings.timeout,
         max_pool_connections=MAX_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 4},
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
@@ -69,6 +71,8 @@ def _session() -> aioboto3.Session:
 def translate_for(place: str, settings: str) -> Translate:
     """Makes the mapping of S3's errors to the taxonomy.
 
+    An answer that is cut short is aiohttp's error where it is an object, and a parser's where it is a document.
+
     Args:
         place: Who talks to S3, as messages name it.
         settings: The variables that say where it is.
@@ -77,7 +81,7 @@ def translate_for(place: str, settings: str) -> Translate:
     def translate(error: Exception) -> ErasureError | None:
         if isinstance(error, ClientError):
             return _answered(place, settings, error)
-        if isinstance(error, BotoCoreError | OSError | TimeoutError):
+        if isinstance(error, BotoCoreError | ResponseParserError | aiohttp.ClientError | OSError):
             return TransientError(
                 place, f"cannot reach S3 ({type(error).__name__})", f"Check {settings} and the network."
             )

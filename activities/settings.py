@@ -39,7 +39,15 @@ class TemporalSettings(BaseSettings):
 
 
 class S3Settings(BaseSettings):
-    """Where S3 is. Without keys, the AWS SDK's own chain of credentials is used."""
+    """Where S3 is. Without keys, the AWS SDK's own chain of credentials is used.
+
+    Args:
+        endpoint_url: Only where it is not AWS.
+        access_key: The access key, with
+        secret_key: its secret.
+        region: The region.
+        timeout: Seconds that the server may stay silent; then the request counts as failed, and is tried again.
+    """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_S3__", extra="ignore")
 
@@ -47,6 +55,7 @@ class S3Settings(BaseSettings):
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     region: str = "us-east-1"
+    timeout: float = Field(default=60, gt=0)
 
 
 class VaultSettings(BaseSettings):
@@ -127,6 +136,7 @@ class VaultSettings(BaseSettings):
             access_key=self.access_key,
             secret_key=self.secret_key,
             region=self.region or platform.region,
+            timeout=platform.timeout,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiochclient import ChClient
 from aiochclient.exceptions import ChClientError
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.errors import CriticalError, ErasureError, TransientError
@@ -32,6 +32,7 @@ class ClickHouseSettings(BaseSettings):
         user: The user.
         password: Its password.
         cluster: The cluster whose servers hold the tables; unset where one server holds them.
+        timeout: Seconds that the server may stay silent; then the request counts as failed, and is tried again.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_CLICKHOUSE__", extra="ignore")
@@ -41,6 +42,7 @@ class ClickHouseSettings(BaseSettings):
     user: str | None = None
     password: SecretStr | None = None
     cluster: str | None = None
+    timeout: float = Field(default=600, gt=0)
 
 
 class Client:
@@ -123,7 +125,7 @@ class Client:
 @asynccontextmanager
 async def connect(settings: ClickHouseSettings) -> AsyncIterator[Client]:
     """Opens the client; makes no request."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=600)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=settings.timeout)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
         yield Client(session, settings)
 

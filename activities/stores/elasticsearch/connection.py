@@ -12,7 +12,7 @@ from typing import Any, Self
 from elastic_transport import ConnectionError as UnreachableError
 from elastic_transport import ConnectionTimeout, SerializationError, TlsError
 from elasticsearch import ApiError, AsyncElasticsearch, JsonSerializer, UnsupportedProductError
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.errors import CriticalError, ErasureError, TransientError
@@ -20,8 +20,6 @@ from activities.errors import CriticalError, ErasureError, TransientError
 PLACE = "elasticsearch"
 
 CONNECTIONS = 16
-REQUEST_TIMEOUT = 120.0
-"""Seconds; a search over a large index takes its time, and its activity beats meanwhile."""
 
 
 class ElasticsearchSettings(BaseSettings):
@@ -34,6 +32,7 @@ class ElasticsearchSettings(BaseSettings):
         password: its password.
         ca_certs: File with the certificate authority of the cluster.
         verify_certs: Whether the cluster's certificate is checked.
+        timeout: Seconds that a request may take; a search over a large index takes its time.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_ELASTICSEARCH__", extra="ignore")
@@ -44,6 +43,7 @@ class ElasticsearchSettings(BaseSettings):
     password: SecretStr | None = None
     ca_certs: str | None = None
     verify_certs: bool = True
+    timeout: float = Field(default=120, gt=0)
 
     @field_validator("url")
     @classmethod
@@ -85,7 +85,7 @@ async def connect(settings: ElasticsearchSettings) -> AsyncIterator[AsyncElastic
         settings: Where the cluster is.
 
     Yields:
-        The client: at most `CONNECTIONS` a node, `REQUEST_TIMEOUT` a request.
+        The client: at most `CONNECTIONS` a node.
     """
     tls: dict[str, Any] = {}
     if any(node.startswith("https://") for node in settings.nodes):
@@ -98,7 +98,7 @@ async def connect(settings: ElasticsearchSettings) -> AsyncIterator[AsyncElastic
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         basic_auth=(settings.username, password.get_secret_value()) if settings.username and password else None,
         connections_per_node=CONNECTIONS,
-        request_timeout=REQUEST_TIMEOUT,
+        request_timeout=settings.timeout,
         retry_on_timeout=False,
         serializers={
             "application/json": ExactJson(),
@@ -122,7 +122,9 @@ def translate(error: Exception) -> ErasureError | None:
         )
     if isinstance(error, ConnectionTimeout):
         return TransientError(
-            PLACE, f"no answer within {REQUEST_TIMEOUT:.0f} s", "Wait; it is tried again. Look at the cluster's load."
+            PLACE,
+            "no answer in time",
+            "Wait; it is tried again. Look at the cluster's load, or raise ERASURE_ELASTICSEARCH__TIMEOUT.",
         )
     if isinstance(error, UnreachableError):
         return TransientError(

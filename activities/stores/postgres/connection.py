@@ -38,12 +38,15 @@ class PostgresSettings(BaseSettings):
     Args:
         dsn: ``postgresql://user:password@host:port/database?sslmode=...``
         pool_size: Connections of one worker, at most.
+        timeout: Seconds that the server may stay silent; then the connection counts as lost. The default leaves the
+            server's own time-out, which cancels cleanly, to come first.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_POSTGRES__", extra="ignore")
 
     dsn: SecretStr
     pool_size: int = Field(default=8, ge=1)
+    timeout: float = Field(default=STATEMENT_TIMEOUT + 30, gt=0)
 
 
 @asynccontextmanager
@@ -58,7 +61,7 @@ async def connect(settings: PostgresSettings) -> AsyncIterator[Pool[Record]]:
         min_size=0,
         max_size=settings.pool_size,
         timeout=10,
-        command_timeout=STATEMENT_TIMEOUT + 30,  # the server's own time-out, which cancels cleanly, comes first
+        command_timeout=settings.timeout,
         statement_cache_size=0,  # no statement stays in a session: it may be a pooler's, lent for one transaction
         server_settings={"application_name": "contributor-erasure"},
     ) as pool:
