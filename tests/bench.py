@@ -25,6 +25,7 @@ from devstack.platform.clients import connect
 from devstack.platform.plan import SMALL, Names, Size
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
+from tests import history
 from tests.processes import ROOT, Forked, Streams, module
 from workflows.erase import EraseContributors
 
@@ -130,6 +131,12 @@ class Bench:
 
         await until_async(there, 60)
 
+    async def leaks(self) -> list[str]:
+        """The people who are named in a worker's log, or in anything that Temporal keeps of this bench's batches."""
+        kept = await history.recorded(await self.temporal(), self.env["ERASURE_TEMPORAL__TASK_QUEUE"])
+        logs = [log.read_text() for log in self.folder.glob("worker-*.log")]
+        return history.leaks([*kept, *logs], self.platform.people)
+
     async def census(self) -> tuple[Count, ...]:
         """What the stores hold, counted apart from the eraser."""
         async with connect(self.env) as clients:
@@ -208,7 +215,7 @@ def bare_environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterator[Bench]:
-    """A platform of a test's own, and everything around it.
+    """A platform of a test's own, and everything around it; whatever its batches left on the way must name nobody.
 
     Args:
         stack: The servers.
@@ -231,8 +238,12 @@ async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterato
             # a batch is named by its content under the vault's key: with a key of its own, a test's batches are its own
             "ERASURE_VAULT__KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
         }
-        yield Bench(env, made, data_map, csv, folder)
-        await seed.clear(servers, names)
+        opened = Bench(env, made, data_map, csv, folder)
+        yield opened
+        try:
+            assert await opened.leaks() == []
+        finally:
+            await seed.clear(servers, names)
 
 
 @asynccontextmanager

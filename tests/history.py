@@ -18,14 +18,29 @@ GENERATED = {"activity_id", "timer_id", "request_id", "run_id", "identity", "wor
 """Fields that Temporal and its SDK fill by themselves: an activity's id is a running number."""
 
 
-async def texts(client: Client, workflow_id: str) -> list[str]:
+async def recorded(client: Client, task_queue: str) -> list[str]:
+    """Every text that Temporal keeps of a queue's workflows, of every run of each.
+
+    Args:
+        client: Temporal.
+        task_queue: The queue.
+    """
+    return [
+        text
+        async for run in client.list_workflows(f"TaskQueue = '{task_queue}'")
+        for text in await texts(client, run.id, run.run_id)
+    ]
+
+
+async def texts(client: Client, workflow_id: str, run_id: str | None = None) -> list[str]:
     """Every text of every event, payloads decoded, and of the workflow's description.
 
     Args:
         client: Temporal.
         workflow_id: The workflow.
+        run_id: The run; the latest one where none is given.
     """
-    handle = client.get_workflow_handle(workflow_id)
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     history = await handle.fetch_history()
     description = await handle.describe()
     return [text for message in (*history.events, description.raw_description) for text in _texts(message)]

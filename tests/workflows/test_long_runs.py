@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,21 @@ from devstack.platform import sample
 from devstack.platform.census_files import ALL_VERSIONS
 from devstack.temporal import Temporal
 from starter.exit_codes import ExitCode
-from tests.bench import Bench, until_async
+from tests import bench as benches
+from tests.bench import Bench, HasEnv, until_async
+from tests.conftest import Elsewhere
 from workflows.erase import EraseContributors
 from workflows.messages import Command
 
 
 @pytest.fixture
-async def impatient(bench: Bench, tmp_path: Path) -> AsyncIterator[Bench]:
+async def impatient(stack: HasEnv, tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench with a Temporal of its own, which suggests to continue as new after 40 events, not after 4,096."""
     server = Temporal(tmp_path / "temporal", tied=True, settings={"limit.historyCount.suggestContinueAsNew": 40})
     await asyncio.to_thread(server.start)
     try:
-        yield replace(bench, env={**bench.env, **server.env})
+        async with benches.bench(Elsewhere({**stack.env, **server.env}), tmp_path) as made:
+            yield made
     finally:
         await asyncio.to_thread(server.stop)
 
