@@ -22,12 +22,12 @@ class Temporal(Server):
     Args:
         folder: For its database and log.
         tied: Whether it ends with the process that started it.
-        settings: The server's dynamic configuration, where it is to differ.
+        settings: The server's dynamic configuration, where it is to differ: JSON values.
     """
 
     name = "temporal"
 
-    def __init__(self, folder: Path, *, tied: bool, settings: Mapping[str, int] | None = None) -> None:
+    def __init__(self, folder: Path, *, tied: bool, settings: Mapping[str, int | str] | None = None) -> None:
         super().__init__(folder, tied=tied)
         self.settings = settings or {}
         self.port, self.ui_port, self.metrics_port = free_port(), free_port(), free_port()

@@ -20,8 +20,10 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.status import PhaseState
+from activities.vault import Vault
+from activities.vault.keys import MasterKey
 from devstack.platform import census, sample, seed
-from devstack.platform.clients import connect
+from devstack.platform.clients import Clients, connect
 from devstack.platform.plan import SMALL, Names, Size
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
@@ -176,6 +178,16 @@ async def until_async(condition: Callable[[], Any], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(0.02)
+
+
+def vault_of(env: Mapping[str, str], clients: Clients) -> Vault:
+    """The vault, as the product opens it."""
+    return Vault(clients.s3, env["ERASURE_VAULT__BUCKET"], key_of(env))
+
+
+def key_of(env: Mapping[str, str]) -> MasterKey:
+    """The key that wraps the batch keys."""
+    return MasterKey(base64.b64decode(env["ERASURE_VAULT__KEY"]))
 
 
 def map_of(names: Names) -> str:

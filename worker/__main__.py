@@ -14,7 +14,7 @@ from activities.temporal import UnreachableError, connect
 from worker.lifecycle import run
 
 
-def _configure_logs() -> None:
+def configure_logs() -> None:
     """One JSON object a line on standard error, whoever logs.
 
     Libraries only from WARNING on: some of them log the address of every request, and an address may hold an id.
@@ -54,7 +54,7 @@ async def _main() -> int:
 
 
 if __name__ == "__main__":
-    _configure_logs()
+    configure_logs()
     exit_code = asyncio.run(_main())
     logging.shutdown()
     os._exit(exit_code)  # Temporal's SDK may abort in the interpreter's own clean-up, after all work is done
