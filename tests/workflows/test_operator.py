@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,50 +14,11 @@ from devstack.platform.clients import connect
 from devstack.platform.tally import Count
 from starter.exit_codes import ExitCode
 from tests.bench import Bench, Finished, until_async
+from tests.causes import breakable, broken
 from workflows.erase import EraseContributors
 from workflows.messages import Command
 
 STORES = ["elasticsearch", "clickhouse", "postgres", "s3", "redis"]
-
-
-@asynccontextmanager
-async def broken(bench: Bench, store: str) -> AsyncIterator[None]:
-    """Makes a store refuse the batch's writes with a critical error, in the middle of its slices where it has any."""
-    names = bench.platform.names
-    async with connect(bench.env) as clients:
-        if store == "elasticsearch":
-            index = f"{names.index_prefix}gamma"
-            await clients.elasticsearch.indices.put_settings(index=index, settings={"index.blocks.write": True})
-            yield
-            await clients.elasticsearch.indices.put_settings(index=index, settings={"index.blocks.write": False})
-        elif store == "clickhouse":
-            table = f"`{names.database}`.unit_metrics_quality"
-            column = "guard UInt8 MATERIALIZED throwIf(length(email) = 39)"
-            await clients.clickhouse.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-            yield
-            await clients.clickhouse.execute(f"ALTER TABLE {table} DROP COLUMN guard")
-        elif store == "postgres":
-            schema = names.schema
-            last = bench.platform.sample[-1].contributor_id.replace("'", "''")
-            await clients.postgres.execute(
-                f"""CREATE FUNCTION "{schema}".refuse() RETURNS trigger LANGUAGE plpgsql
-                AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END $$;
-                CREATE TRIGGER refuse BEFORE DELETE ON "{schema}".contributors FOR EACH ROW
-                WHEN (OLD.id = '{last}')
-                EXECUTE FUNCTION "{schema}".refuse()"""
-            )
-            yield
-            await clients.postgres.execute(f'DROP FUNCTION "{schema}".refuse() CASCADE')
-        elif store == "s3":
-            bucket = _second_bucket(bench)
-            await clients.s3.delete_bucket(Bucket=bucket)
-            yield
-            await clients.s3.create_bucket(Bucket=bucket)
-
-
-def _second_bucket(bench: Bench) -> str:
-    """A bucket whose loss makes the S3 phase fail after the objects of the first one are deleted."""
-    return f"second-{bench.platform.names.bucket}"
 
 
 def phase(finished: Finished, store: str) -> Any:
@@ -103,31 +62,10 @@ async def test_a_rollback_after_the_end_puts_back_exactly_what_was_there(bench: 
 
 
 @pytest.mark.parametrize("store", STORES[:4])
-async def test_a_critical_phase_parks_in_the_middle_and_a_rollback_puts_everything_back(
-    bench: Bench, store: str
-) -> None:
-    before = await bench.census()
-    async with bench.worker():
-        batch_id = await _into_its_phases(bench, store)
-        async with broken(bench, store):
-            await _let_go(bench, batch_id)
-            parked = await bench.starter("watch", batch_id, "--json")
-            assert parked.code == ExitCode.PARKED, parked.stdout + parked.stderr
-            assert phase(parked, store)["state"] == "parked"
-            assert phase(parked, store)["error"]
-            assert {phase(parked, other)["state"] for other in STORES[STORES.index(store) + 1 :]} == {"backed up"}
-        rolled = await bench.starter("rollback", batch_id, "--json")
-    after = await bench.census()
-    assert rolled.code == ExitCode.FAILED, rolled.stderr
-    assert rolled.json["outcome"] == "rolled back"
-    assert held(after) == held(before)
-
-
-@pytest.mark.parametrize("store", STORES[:4])
 async def test_a_parked_phase_resumes_after_retry(bench: Bench, store: str) -> None:
     before = await bench.census()
-    async with bench.worker():
-        batch_id = await _into_its_phases(bench, store)
+    async with breakable(bench, store), bench.worker():
+        batch_id = await _into_its_phases(bench)
         async with broken(bench, store):
             await _let_go(bench, batch_id)
             parked = await bench.starter("watch", batch_id, "--json")
@@ -144,8 +82,8 @@ async def test_a_parked_phase_resumes_after_retry(bench: Bench, store: str) -> N
 
 
 async def test_a_parked_phase_that_is_skipped_ends_with_a_warning_and_can_run_again(bench: Bench) -> None:
-    async with bench.worker():
-        batch_id = await _into_its_phases(bench, "s3")
+    async with breakable(bench, "s3"), bench.worker():
+        batch_id = await _into_its_phases(bench)
         async with broken(bench, "s3"):
             await _let_go(bench, batch_id)
             assert (await bench.starter("watch", batch_id)).code == ExitCode.PARKED
@@ -162,7 +100,7 @@ async def test_a_parked_phase_that_is_skipped_ends_with_a_warning_and_can_run_ag
 async def test_on_critical_rollback_does_not_wait_for_anybody(bench: Bench) -> None:
     before = await bench.census()
     async with bench.worker():
-        batch_id = await _into_its_phases(bench, "postgres", "--on-critical", "rollback")
+        batch_id = await _into_its_phases(bench, "--on-critical", "rollback")
         async with broken(bench, "postgres"):
             await _let_go(bench, batch_id)
             rolled = await bench.starter("watch", batch_id, "--json")
@@ -175,7 +113,7 @@ async def test_a_parked_batch_rolls_back_by_itself_after_its_time(bench: Bench) 
     bench.change_map('park_timeout = "24h"', 'park_timeout = "1s"')
     before = await bench.census()
     async with bench.worker():
-        batch_id = await _into_its_phases(bench, "postgres")
+        batch_id = await _into_its_phases(bench)
         async with broken(bench, "postgres"):
             await _let_go(bench, batch_id)
             await reached(bench, batch_id, Stage.RETAIN)
@@ -186,8 +124,8 @@ async def test_a_parked_batch_rolls_back_by_itself_after_its_time(bench: Bench) 
 
 async def test_a_tolerable_failure_goes_on_with_a_warning_and_can_be_run_again(bench: Bench) -> None:
     bench.change_map('critical = ["elasticsearch", "clickhouse", "postgres", "s3"]', 'critical = ["postgres"]')
-    async with bench.worker():
-        batch_id = await _into_its_phases(bench, "s3")
+    async with breakable(bench, "s3"), bench.worker():
+        batch_id = await _into_its_phases(bench)
         async with broken(bench, "s3"):
             await _let_go(bench, batch_id)
             warned = await bench.starter("watch", batch_id, "--json")
@@ -338,7 +276,7 @@ async def test_a_contributor_on_hold_is_left_out_and_named_in_the_report_alone(b
 
 async def test_a_back_up_that_was_tampered_with_is_found_before_its_phase_writes(bench: Bench) -> None:
     async with bench.worker(), connect(bench.env) as clients:
-        batch_id = await _into_its_phases(bench, "postgres")
+        batch_id = await _into_its_phases(bench)
         vault = bench.env["ERASURE_VAULT__BUCKET"]
         listed = await clients.s3.list_objects_v2(Bucket=vault, Prefix=f"batches/{batch_id}/pre-image/postgres/000001/")
         key = next(entry["Key"] for entry in listed["Contents"] if not entry["Key"].endswith("index"))
@@ -352,15 +290,9 @@ async def test_a_back_up_that_was_tampered_with_is_found_before_its_phase_writes
         assert phase(parked, "postgres")["erased"] == {}
 
 
-async def _into_its_phases(bench: Bench, store: str, *options: str) -> str:
+async def _into_its_phases(bench: Bench, *options: str) -> str:
     """Submits the batch and pauses it in its first phase: what is broken then was whole when it was checked."""
     bench.change_map("concurrency = 2", "concurrency = 1")
-    if store == "s3":
-        bucket = _second_bucket(bench)
-        async with connect(bench.env) as clients:
-            await clients.s3.create_bucket(Bucket=bucket)
-        avatars = f'"s3://{bench.platform.names.bucket}/avatars/{{contributor_id}}.png",'
-        bench.change_map(avatars, f'{avatars}\n    "s3://{bucket}/{{contributor_id}}/",')
     batch_id: str = (await bench.erase("--detach", *options)).json["batch_id"]
     handle = (await bench.temporal()).get_workflow_handle(batch_id)
 
