@@ -176,28 +176,6 @@ async def test_commands_that_make_no_sense_are_refused_with_the_reason(bench: Be
             assert (refused.code, reason in refused.stderr) == (ExitCode.BAD_INPUT, True), refused.stderr
 
 
-async def test_after_shredding_nothing_of_the_batch_can_be_read_and_no_version_is_left(bench: Bench) -> None:
-    async with bench.worker(), connect(bench.env) as clients:
-        batch_id = (await bench.erase()).json["batch_id"]
-        vault = bench.env["ERASURE_VAULT__BUCKET"]
-        listed = await clients.s3.list_object_versions(Bucket=vault, Prefix=f"batches/{batch_id}/")
-        assert len(listed["Versions"]) > 20
-        assert (await bench.starter("shred", batch_id)).code == ExitCode.ERASED
-        handle = (await bench.temporal()).get_workflow_handle(batch_id)
-        await handle.result()
-        shredded = await bench.starter("report", batch_id, "--json")
-        listed = await clients.s3.list_object_versions(Bucket=vault, Prefix=f"batches/{batch_id}/")
-        assert not listed.get("Versions")
-        assert not listed.get("DeleteMarkers")
-        refused = await bench.starter("rollback", batch_id)
-        again = await bench.erase()
-    assert [row for row in await bench.census() if row.batch] == [], "behind delete markers neither"
-    assert shredded.json["shredded"] is True
-    assert sum(phase(shredded, "s3")["purged"].values()) > 0
-    assert (refused.code, "has ended" in refused.stderr) == (ExitCode.BAD_INPUT, True)
-    assert (again.code, again.json["shredded"]) == (ExitCode.ERASED, True), "the same file is the same batch"
-
-
 async def test_without_retention_a_batch_shreds_at_once(bench: Bench) -> None:
     bench.change_map('retention = "7d"', "retention = 0")
     async with bench.worker():
