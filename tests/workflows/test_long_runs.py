@@ -1,16 +1,14 @@
-"""Batches whose history becomes long, and batches that run at the same time."""
+"""Batches whose history becomes long."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from activities.status import Stage
-from devstack.platform import sample
 from devstack.platform.census_files import ALL_VERSIONS
 from devstack.temporal import Temporal
 from starter.exit_codes import ExitCode
@@ -63,33 +61,3 @@ async def test_a_long_batch_goes_on_as_a_new_run_and_nothing_is_lost(impatient: 
     assert [row for row in await bench.census() if row.store != "redis"] == [
         row for row in before if row.store != "redis"
     ]
-
-
-async def test_two_batches_that_share_contributors_run_at_once_and_each_report_is_true(bench: Bench) -> None:
-    people = bench.platform.sample
-    bench.change_map("slice_size = 4", "slice_size = 2")
-    files = [bench.folder / "one.csv", bench.folder / "two.csv"]
-    sample.write(files[0], people[: len(people) * 2 // 3])
-    sample.write(files[1], people[len(people) // 3 :])
-    before = await bench.census()
-    async with bench.worker():
-        finished = await asyncio.gather(
-            *(
-                bench.starter("erase", str(file), "--config", str(bench.data_map), "--json", "--batch", name)
-                for file, name in zip(
-                    files, (f"one-{secrets.token_hex(4)}", f"two-{secrets.token_hex(4)}"), strict=True
-                )
-            )
-        )
-    after = await bench.census()
-    for each in finished:
-        assert each.code == ExitCode.ERASED, each.stdout + each.stderr
-        for phase in each.json["phases"]:
-            assert phase["tally"]["conflicted"] == 0
-            assert sum(phase["after"].values()) == 0
-    assert [row for row in after if row.batch and not row.place.endswith(ALL_VERSIONS)] == []
-    assert {(row.store, row.place): row.others for row in after} == {
-        (row.store, row.place): row.others for row in before
-    }
-    unlinked = sum(phase["tally"]["changed"] for each in finished for phase in each.json["phases"][-1:])
-    assert unlinked == sum(row.batch for row in before if row.store == "redis"), "nothing is counted twice"
