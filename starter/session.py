@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -60,10 +60,15 @@ async def session() -> AsyncIterator[Session]:
     Raises:
         UnreachableError: One of them is not there; it is named.
     """
-    temporal, vault_settings, s3 = load(TemporalSettings), load(VaultSettings), load(S3Settings)
+    temporal, vault = load(TemporalSettings), opened_vault()
     client = await connect(temporal)
-    async with Vault.connect(vault_settings, s3) as vault:
-        yield Session(client, temporal, vault)
+    async with vault as opened:
+        yield Session(client, temporal, opened)
+
+
+def opened_vault() -> AbstractAsyncContextManager[Vault]:
+    """Opens the vault alone."""
+    return Vault.connect(load(VaultSettings), load(S3Settings))
 
 
 def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> NoReturn:

@@ -19,6 +19,7 @@ from activities.vault.batch import BatchVault
 from activities.vault.keys import KeyService, WrongKeyError
 from activities.vault.objects import get, put, translate
 from activities.vault.sealing import VaultMissingError, VaultTamperedError, derive
+from activities.vault.signing import SigningKeys
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -39,6 +40,8 @@ class Vault:
         self._bucket = bucket
         self._service = service
         self._secret = service.secret
+        self.signing = SigningKeys(s3, bucket, service)
+        """The keys that sign certificates."""
 
     @classmethod
     @asynccontextmanager
@@ -82,6 +85,11 @@ class Vault:
         key = hmac.digest(archive, batch_id.encode(), hashlib.sha256)
         return BatchVault(self._s3, self._bucket, batch_id, key, "archive")
 
+    async def inclusion_key(self, batch_id: str) -> bytes:
+        """The key under which a batch's certificate names contributors; it outlives the batch key."""
+        inclusion = derive(await self._root(), b"certificates")
+        return hmac.digest(inclusion, batch_id.encode(), hashlib.sha256)
+
     def _batch(self, batch_id: str, key: bytes) -> BatchVault:
         return BatchVault(self._s3, self._bucket, batch_id, key)
 
@@ -120,11 +128,20 @@ class Vault:
         """
         root = f"batches/{batch_id}/"
         deleted = await self._delete_versions(f"{root}key") + await self._delete_versions(root)
+        await self.prove_shredded(batch_id)
+        return deleted
+
+    async def prove_shredded(self, batch_id: str) -> None:
+        """Tries to open a batch, and looks for anything that is left of it in any version.
+
+        Raises:
+            CriticalError: It is still there.
+        """
         try:
             await self.open(batch_id)
         except VaultMissingError:
-            if not await self._versions(root):
-                return deleted
+            if not await self._versions(f"batches/{batch_id}/"):
+                return
         what = f"the key or some objects of batch {batch_id} are still there"
         raise CriticalError("vault", what, "Look for object locks and replication of the vault's bucket, then retry.")
 
