@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
-from activities.contract import Health, Unit
+from activities.contract import Finding, Health, Unit
 
 
 @dataclass(frozen=True)
@@ -126,3 +127,37 @@ class Reported:
     name: str
     held: int
     too_late: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification of a batch, made apart from its erasers, found. Places and counts, never values.
+
+    Args:
+        depth: How far it looked: the data map's places, all that the catalogues name, or whatever can be read.
+        at: When it ended.
+        proven: Places that were read whole and hold no identity of the batch, each as ``<store> <place>``.
+        residuals: Identities that were found, by place.
+        not_proven: Places that were not read, or in part only, and why.
+    """
+
+    depth: Literal["mapped", "catalogue", "deep"]
+    at: datetime
+    proven: list[str] = field(default_factory=list)
+    residuals: dict[str, int] = field(default_factory=dict)
+    not_proven: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """Which certificate was issued.
+
+    Args:
+        number: Counted from 0 within the batch: each continues the one before it.
+        digest: SHA-256, hex, over the file.
+        key: The key that signed it.
+    """
+
+    number: int
+    digest: str
+    key: str

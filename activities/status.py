@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from activities.contract import Finding, Recovery, Tally, Unit
-from activities.messages import WhenShared
+from activities.messages import Verification, WhenShared
 
 
 class Stage(StrEnum):
@@ -24,6 +24,7 @@ class Stage(StrEnum):
     RECOUNT = "recount"
     REPORT = "report"
     ROLL_BACK = "roll back"
+    CERTIFY = "certify"
     RETAIN = "retain"
     SHRED = "shred"
     END = "end"
@@ -199,7 +200,8 @@ class BatchStatus:
         manifest_digest: SHA-256, hex, over the manifest.
         retained_until: Until when a rollback is possible.
         shredded: Whether the back-up is unreadable for ever.
-        error: Why shredding is stuck.
+        verification: What was found by looking for residuals apart from the erasers; None where nobody has.
+        error: Why certifying or shredding is stuck.
         started_at: When the workflow began.
         ended_at: When the erasure or the rollback had ended.
     """
@@ -228,6 +230,7 @@ class BatchStatus:
     manifest_digest: str = ""
     retained_until: datetime | None = None
     shredded: bool = False
+    verification: Verification | None = None
     error: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
