@@ -9,6 +9,7 @@ Nothing is folded further: `ß` is not `ss`, `ı` is not `i`, an accent is no de
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 
@@ -40,6 +41,11 @@ def forms(value: str, kind: IdentityKind) -> set[str]:
         return {value}
     stripped = value.strip(BLANKS)
     return {lower(stripped), stripped.lower(), stripped.translate(_ASCII_LOWER)}
+
+
+def canonical(contributor_id: str, emails: Iterable[str], worker_ids: Iterable[str]) -> bytes:
+    """A contributor as the digest of a CSV is taken: the same for the same identities, in whatever order they stand."""
+    return json.dumps([contributor_id, sorted(emails), sorted(worker_ids)]).encode() + b"\n"
 
 
 class IdentitySet:

@@ -15,12 +15,13 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import drift, manifest, report, submission
+from activities.certificate import issuing
 from activities.contract import AnyStoreKind, BackUp, Erased, Finding, Heartbeat, Impact, Purged, Restored, Store
 from activities.datamap import DataMap
 from activities.errors import ErasureError, TransientError, unknown
 from activities.holds import Holds
 from activities.manifest import ManifestSlice
-from activities.messages import BackUps, Batch, Checked, Reported, Resolution, Resolved, Step
+from activities.messages import BackUps, Batch, Certified, Checked, Reported, Resolution, Resolved, Step
 from activities.status import BatchStatus
 from activities.vault import BatchVault, Vault
 
@@ -80,6 +81,12 @@ class BatchActivities:
             return Reported(name, len(held), sum(bool(each.too_late) for each in held))
 
     @activity.defn
+    async def certify_batch(self, status: BatchStatus) -> Certified:
+        """Issues the batch's certificate: signed, continuing the earlier one, kept where it outlives the batch key."""
+        async with _work():
+            return await issuing.issue(self._vault, self._holds, status)
+
+    @activity.defn
     async def shred_batch(self, batch: Batch) -> None:
         """Destroys the batch key and all that it sealed, and checks that nothing can be read any more."""
         async with _work():
@@ -93,6 +100,7 @@ class BatchActivities:
             self.resolve_identities,
             self.verify_back_up,
             self.write_report,
+            self.certify_batch,
             self.shred_batch,
         ]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Iterable
 
 from activities.contract import Contributor
 from activities.datamap import DataMap
+from activities.identities import canonical
 from activities.vault import BatchVault, VaultTamperedError
 
 CONTRIBUTORS = "csv"
@@ -50,6 +52,14 @@ async def read_contributors(vault: BatchVault) -> AsyncIterator[Contributor]:
     """Yields the CSV's contributors, in order."""
     async for _, record in vault.records(CONTRIBUTORS):
         yield Contributor(record["i"], tuple(record["e"]), tuple(record["w"]))
+
+
+async def digest(vault: BatchVault) -> bytes:
+    """SHA-256 over the CSV's contributors: the same for the same content in another dialect."""
+    found = hashlib.sha256()
+    async for contributor in read_contributors(vault):
+        found.update(canonical(contributor.contributor_id, contributor.emails, contributor.worker_ids))
+    return found.digest()
 
 
 def _data_map(digest: str) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from activities.identities import canonical
+
 ALIASES = {
     "contributor_id": {"contributorid", "contributor", "id", "userid", "uuid", "contributorids", "ids"},
     "email": {"email", "mail", "emailaddress", "emails", "emailaddresses"},
@@ -150,7 +152,7 @@ class CsvFile:
                     continue
                 known = len(seen)
                 if _is_news(row, seen):
-                    digest.update(_canonical(row))
+                    digest.update(canonical(row.contributor_id, row.emails, row.worker_ids))
                 duplicates += len(seen) == known
             encoding = file.encoding
         if problems:
@@ -174,7 +176,7 @@ class CsvFile:
         with self._open() as file:
             for row in self._rows(file)[0]:
                 if isinstance(row, Row) and _is_news(row, seen):
-                    digest.update(_canonical(row))
+                    digest.update(canonical(row.contributor_id, row.emails, row.worker_ids))
                     yield row
         if digest.digest() != self._summary.digest:
             raise CsvError(self._path, [Problem(None, "it changed while it was read: submit it again")])
@@ -323,10 +325,6 @@ def _several(cells: Sequence[str], position: int | None) -> tuple[str, ...]:
 def _is_address(value: str) -> bool:
     name, at, host = value.rpartition("@")
     return bool(name and at and host) and not _CONTROL.search(value)
-
-
-def _canonical(row: Row) -> bytes:
-    return json.dumps([row.contributor_id, sorted(row.emails), sorted(row.worker_ids)]).encode() + b"\n"
 
 
 def _is_news(row: Row, seen: dict[bytes, int]) -> bool:

@@ -105,6 +105,8 @@ def summary(status: BatchStatus, url: str | None) -> RenderableType:
     parts += [Text(line, style="bold") for line in _advice(status)]
     if status.is_settled or status.outcome is not Outcome.RUNNING:
         parts.append(Text(f"The report: python -m starter report {status.batch_id}"))
+    if status.is_settled and status.outcome is not Outcome.REFUSED:
+        parts.append(Text(f"The certificate: python -m starter certificate export {status.batch_id}"))
     if url:
         parts.append(Text(f"Web UI: {url}"))
     return Group(*parts)
@@ -126,7 +128,7 @@ def _advice(status: BatchStatus) -> list[str]:
             *_one_way(status),
         ]
     if status.error is not None:
-        return [f"Shredding is stuck: {status.error}", f"Try again: python -m starter retry {batch}"]
+        return [f"Stuck at the stage {status.stage}: {status.error}", f"Try again: python -m starter retry {batch}"]
     if any(phase.state is PhaseState.ROLLBACK_PARKED for phase in status.phases):
         return [f"The rollback is stuck. Mend the cause, then: python -m starter retry {batch}"]
     if any(phase.state is PhaseState.PARKED for phase in status.phases):

@@ -66,13 +66,15 @@ class Commands:
         return ignored is None
 
     def retry(self, command: Command) -> None:
-        """Lets parked phases run again; where none is parked, those that ended."""
+        """Lets what is stuck be tried again, or parked phases run again; where none is parked, those that ended."""
+        if self._status.error is not None:
+            self._status.error = None
+            return
         named = self._named(command)
         parked = [phase.store for phase in named if phase.status.state in PARKED]
         again = [phase.store for phase in named if can_rerun(self._status, phase.status)]
         worth = again if command.phase else [store for store in again if not self._went_well(store)]
         self.pending.retries |= set(parked or worth or again)
-        self._status.error = None
 
     def skip(self, command: Command) -> None:
         """Gives parked phases up."""

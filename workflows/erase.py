@@ -1,6 +1,6 @@
 """The erasure of one batch, and the way back.
 
-check -> resolve -> approval -> back up -> the phases -> recount -> report -> retain -> shred
+check -> resolve -> approval -> back up -> the phases -> recount -> report -> certify -> retain -> shred
                                      \\________ roll back ________/
 """
 
@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contract import Finding
-    from activities.messages import Checked, Reported
+    from activities.messages import Checked
     from activities.status import (
         BACK,
         ERASED,
@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import details
     from workflows.commands import Commands, Pending
+    from workflows.evidence import Evidence
     from workflows.failures import finding
     from workflows.identities import Identities
     from workflows.messages import Carried, Command, EraseRequest
@@ -69,6 +70,7 @@ class EraseContributors:
         self._slices.count = self._status.slices
         self._slices.attempt = self._status.attempt
         self._runner = Runner(request.batch, self._plan, self._slices, self._commands, self._show)
+        self._evidence = Evidence(self._status, self._phases, self._slices, pending, self._enter)
         self._identities = Identities(request.batch, self._status, self._slices, self._commands.gate, self._show)
 
     @workflow.run
@@ -193,7 +195,7 @@ class EraseContributors:
             return
         except _RefusedError:
             self._status.outcome = Outcome.REFUSED
-            await self._report()
+            await self._evidence.report()
 
     async def _check(self) -> None:
         try:
@@ -260,9 +262,10 @@ class EraseContributors:
     async def _settle(self) -> None:
         self._status.outcome = Outcome.WARNED if self._status.warnings else Outcome.ERASED
         self._status.ended_at = workflow.now()
-        await self._report()
+        await self._evidence.report()
         if self._status.warnings:
             self._status.outcome = Outcome.WARNED  # the report learns of people who came under a hold too late
+        await self._evidence.certify()
 
     async def _back(self) -> None:
         """The way back, in reverse order of what was written."""
@@ -278,7 +281,8 @@ class EraseContributors:
                 phase.compare()
             self._status.outcome = Outcome.ROLLED_BACK
             self._status.ended_at = workflow.now()
-            await self._report()
+            await self._evidence.report()
+            await self._evidence.certify()
         await self._retain()
 
     async def _retain(self) -> None:
@@ -331,30 +335,20 @@ class EraseContributors:
 
     async def _shred(self) -> None:
         """Ends the way back: what stores keep of the erased records is purged, and the batch key destroyed."""
+        await self._evidence.certify(Stage.SHRED)  # what was asked since is searched for identities, for the last time
         self._enter(Stage.SHRED)
-        gone = self._status.outcome in (Outcome.ERASED, Outcome.WARNED)
-        while True:
-            try:
-                for phase in self._phases:
-                    if gone and phase.status.state in ERASED:
-                        await self._runner.purge(phase)
-                await self._slices.start("shred_batch", self._request.batch, type(None), "Destroy the batch key")
-            except ActivityError as error:
-                self._status.error = str(finding(error))
-                self._show()
-                await workflow.wait_condition(lambda: self._status.error is None)
-            else:
-                break
+        await self._evidence.insist(self._destroy)
         self._status.shredded = True
-        await self._report(Stage.SHRED)
+        await self._evidence.report(Stage.SHRED)
+        await self._evidence.certify(Stage.SHRED)
         self._enter(Stage.END)
 
-    async def _report(self, stage: Stage = Stage.REPORT) -> None:
-        self._enter(stage)
-        reported = await self._slices.start("write_report", self._status, Reported, "Report into the vault")
-        if reported.too_late:
-            what = f"{reported.too_late:,} people came under a legal hold after they had been erased here or there"
-            self._phases[0].warn([Finding("holds", what, "The report names them. `rollback` brings them back.")])
+    async def _destroy(self) -> None:
+        gone = self._status.outcome in (Outcome.ERASED, Outcome.WARNED)
+        for phase in self._phases:
+            if gone and phase.status.state in ERASED:
+                await self._runner.purge(phase)
+        await self._slices.start("shred_batch", self._request.batch, type(None), "Destroy the batch key")
 
     def _carried(self) -> Carried:
         return Carried(

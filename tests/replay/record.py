@@ -1,6 +1,7 @@
-"""``python -m tests.replay.record .stack/env``: records the histories that `test_replay` replays, on real servers.
+"""``python -m tests.replay.record .stack/env [NAME...]``: records what `test_replay` replays, on real servers.
 
-Run it when the workflow was changed on purpose, and no batch of the older version can be running anywhere.
+Run it when the workflow was changed on purpose, and no batch of the older version can be running anywhere; for a new
+history beside the older ones, name it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,21 @@ from tests.conftest import Elsewhere
 
 HISTORIES = Path(__file__).parent / "histories"
 
+NAMES = ("erased", "refused", "warned", "rolled-back", "shredded", "certified")
+"""Ways in which a batch ends. `certified` is shredded as well, by a workflow that also issues certificates."""
+
 OF_A_MACHINE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}
 """Fields that name a host, a process or a path; a replay needs none of them."""
 
 
-async def record(stack: Elsewhere) -> None:
-    """Records one history for each way in which a batch ends."""
-    for name in ("erased", "refused", "warned", "rolled-back", "shredded"):
+async def record(stack: Elsewhere, names: Sequence[str]) -> None:
+    """Records one history for each way in which a batch ends.
+
+    Args:
+        stack: The servers.
+        names: Of `NAMES`.
+    """
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             async with bench(stack, Path(folder), SMALL) as made:
                 _prepare(made, name)
@@ -37,7 +47,7 @@ async def record(stack: Elsewhere) -> None:
                     handle = (await made.temporal()).get_workflow_handle(batch_id)
                     if name == "rolled-back":
                         await made.starter("rollback", batch_id)
-                    if name in ("rolled-back", "shredded"):
+                    if name in ("rolled-back", "shredded", "certified"):
                         await made.starter("shred", batch_id)
                         with contextlib.suppress(WorkflowFailureError):  # a rolled back batch ends as failed
                             await handle.result()
@@ -66,4 +76,4 @@ def _clean(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(Elsewhere.named(Path(sys.argv[1]))))
+    asyncio.run(record(Elsewhere.named(Path(sys.argv[1])), sys.argv[2:] or NAMES))

@@ -20,7 +20,7 @@ def _replayer() -> Replayer:
 
 
 def test_there_is_a_history_of_every_way_in_which_a_batch_ends() -> None:
-    assert set(HISTORIES) >= {"erased", "refused", "warned", "rolled-back", "shredded"}
+    assert set(HISTORIES) >= {"erased", "refused", "warned", "rolled-back", "shredded", "certified"}
 
 
 @pytest.mark.parametrize("name", sorted(HISTORIES))
