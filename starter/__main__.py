@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from starter import hold, keys, map, operate
+from starter import certificate, hold, keys, map, operate
 from starter.erase import erase
 from starter.report import report
 from starter.status import list_batches, status
@@ -36,6 +36,7 @@ for command in (
     app.command()(command)
 app.add_typer(hold.app, name="hold")
 app.add_typer(map.app, name="map")
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(keys.app, name="keys")
 
 if __name__ == "__main__":

@@ -92,19 +92,20 @@ def _decoded(data: bytes) -> Iterator[str]:
     """The texts of a JSON document, keys included; anything else is one text."""
     text = data.decode("utf-8", "replace")
     try:
-        yield from _leaves(json.loads(text))
+        yield from leaves(json.loads(text))
     except ValueError:
         yield text
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def leaves(value: Any) -> Iterator[str]:
+    """Every text of a JSON value, keys included."""
     match value:
         case str():
             yield value
         case dict():
             for key, entry in value.items():
                 yield key
-                yield from _leaves(entry)
+                yield from leaves(entry)
         case list():
             for entry in value:
-                yield from _leaves(entry)
+                yield from leaves(entry)
