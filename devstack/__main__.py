@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from devstack.platform import sample, seed
+from devstack.platform_api import job_url
 from devstack.process import STOP_TIMEOUT, StackError
 from devstack.stack import Stack
 from devstack.versitygw import Versitygw
@@ -74,6 +75,8 @@ def make_platform(csv: Annotated[Path, typer.Argument(help="Where to write the s
     platform = asyncio.run(seed.seed(os.environ))
     sample.write(csv, platform.sample)
     console.print(f"Made {len(platform.people):,} contributors. To erase {len(platform.sample)} of them: {csv}")
+    if base_url := os.environ.get("ERASURE_API__BASE_URL"):
+        console.print(f"A job that they work in: {job_url(base_url)}", highlight=False, soft_wrap=True)
 
 
 def running(folder: Path) -> list[psutil.Process]:

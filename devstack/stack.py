@@ -14,6 +14,7 @@ from activities.object_storage import s3_client
 from activities.settings import S3Settings
 from devstack.clickhouse import ClickHouse
 from devstack.elasticsearch import Elasticsearch
+from devstack.platform_api import PlatformApi
 from devstack.postgres import Postgres
 from devstack.process import Server
 from devstack.s3 import Minio
@@ -24,7 +25,7 @@ VAULT = "erasure-vault"
 
 
 class Stack:
-    """Six real servers on free ports of the loopback interface.
+    """Seven real servers on free ports of the loopback interface.
 
     Args:
         folder: For everything they keep; a stack's own.
@@ -39,12 +40,14 @@ class Stack:
         self.postgres = Postgres(folder / "postgres", tied=tied)
         self.s3 = Minio(folder / "minio", tied=tied)
         self.valkey = Valkey(folder / "valkey", tied=tied)
+        self.platform_api = PlatformApi(folder / "platform-api", {**self.postgres.env, **self.valkey.env}, tied=tied)
         self._vault_key = base64.b64encode(secrets.token_bytes(32)).decode()
 
     @property
     def servers(self) -> list[Server]:
-        """The servers, the slowest to start first."""
-        return [self.elasticsearch, self.temporal, self.clickhouse, self.postgres, self.s3, self.valkey]
+        """The servers: the one that needs others, then the slowest to start first."""
+        stores = [self.elasticsearch, self.temporal, self.clickhouse, self.postgres, self.s3, self.valkey]
+        return [self.platform_api, *stores]
 
     @property
     def env(self) -> dict[str, str]:

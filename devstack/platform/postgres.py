@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,7 +23,7 @@ MARKER = "Demo platform: made by devstack, may be dropped."
 
 COLUMNS = {
     "contributors": "id email worker_id full_name country status created_at last_activity_at project_count",
-    "jobs": "title project",
+    "jobs": "title project secret",
     "job_mappings": "job_id contributor_id state assigned_at",
     "contributor_devices": "contributor_id fingerprint ip seen_at",
     "payments": "contributor_id payee_email payee_name payee_iban amount currency paid_at",
@@ -49,14 +50,16 @@ CREATE INDEX ON {{schema}}.contributors (status, last_activity_at);
 CREATE TABLE {{schema}}.jobs (
     id      bigint GENERATED ALWAYS AS IDENTITY (START WITH {FIRST_JOB}) PRIMARY KEY,
     title   text NOT NULL,
-    project text NOT NULL
+    project text NOT NULL,
+    secret  text NOT NULL
 );
 CREATE TABLE {{schema}}.job_mappings (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id         bigint NOT NULL REFERENCES {{schema}}.jobs (id),
     contributor_id text NOT NULL REFERENCES {{schema}}.contributors (id),
     state          text NOT NULL,
-    assigned_at    timestamptz NOT NULL
+    assigned_at    timestamptz NOT NULL,
+    commit_key     text UNIQUE
 );
 CREATE INDEX ON {{schema}}.job_mappings (contributor_id);
 CREATE INDEX ON {{schema}}.job_mappings (job_id);
@@ -165,7 +168,7 @@ async def load(pool: Pool, people: Sequence[Person], size: Size, schema: str = "
     workers = [person for person in people if person.worker_id is not None]
     contents = {
         "contributors": _contributors(people),
-        "jobs": _jobs(size.jobs, random),
+        "jobs": _jobs(size.jobs, random, seed),
         "job_mappings": _job_mappings(size, workers, random),
         "contributor_devices": _devices(size.devices, people, random),
         "payments": _payments(size.payments, workers, random),
@@ -202,16 +205,26 @@ def _contributors(people: Sequence[Person]) -> Iterator[Row]:
         )
 
 
-def _jobs(count: int, random: Random) -> Iterator[Row]:
+def job_secret(job: int, seed: int = SEED) -> str:
+    """What a job's address proves itself by."""
+    return hashlib.blake2b(f"job {job} {seed}".encode(), digest_size=12).hexdigest()
+
+
+def _jobs(count: int, random: Random, seed: int) -> Iterator[Row]:
     for number in range(count):
         kind = random.choice(("Label", "Transcribe", "Translate", "Compare", "Rate"))
-        yield f"{kind} round {chr(65 + number % 26)}", f"project-{random.choice(PROJECTS)}"
+        title = f"{kind} round {chr(65 + number % 26)}"
+        yield title, f"project-{random.choice(PROJECTS)}", job_secret(FIRST_JOB + number, seed)
 
 
 def _job_mappings(size: Size, workers: Sequence[Person], random: Random) -> Iterator[Row]:
-    for person in in_turn(workers, size.job_mappings, random):
+    """Everybody who works is in the first job; the other mappings are drawn."""
+    for number, person in enumerate(in_turn(workers, size.job_mappings, random)):
         job = FIRST_JOB + random.randrange(size.jobs)
-        yield job, person.contributor_id, random.choice(_STATES), _moment(random)
+        state = random.choice(_STATES)
+        if number < len(workers):
+            job, state = FIRST_JOB, "assigned"
+        yield job, person.contributor_id, state, _moment(random)
 
 
 def _devices(count: int, people: Sequence[Person], random: Random) -> Iterator[Row]:

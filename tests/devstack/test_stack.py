@@ -65,13 +65,15 @@ def test_up_starts_every_server_in_the_background_and_down_ends_exactly_those(tm
             "ERASURE_S3__SECRET_KEY",
             "ERASURE_S3__REGION",
             "ERASURE_REDIS__URL",
+            "ERASURE_API__BASE_URL",
+            "ERASURE_API__TOKEN",
             "ERASURE_VAULT__BUCKET",
             "ERASURE_VAULT__KEY",
         }
-        secrets = [line.split("'")[1] for line in lines if "KEY" in line]
+        secrets = [line.split("'")[1] for line in lines if "KEY" in line or "TOKEN" in line]
         assert not [secret for secret in secrets if secret in started.stdout and secret != "erasure"]
         servers = json.loads((folder / "servers.json").read_text())
-        assert len(servers) == 6
+        assert len(servers) == 7
         listening = {
             connection.laddr.ip
             for pid, _ in servers.values()
@@ -84,7 +86,7 @@ def test_up_starts_every_server_in_the_background_and_down_ends_exactly_those(tm
         assert json.loads((folder / "servers.json").read_text()) == servers
     finally:
         ended = run(DOWN, folder)
-    assert "Ended 6 servers" in ended.stdout
+    assert "Ended 7 servers" in ended.stdout
     assert alive(folder) == []
     assert "Nothing was running" in run(DOWN, folder).stdout
 
