@@ -17,6 +17,7 @@ from activities import stores, toml_text
 from activities.contract import AnyStoreKind
 from activities.identities import IdentityKind
 from activities.messages import WhenShared
+from activities.platform_api.data_map import PlatformApiMap
 from activities.rules import StrictModel
 from activities.suspicion import Suspicion
 
@@ -172,6 +173,7 @@ class DataMap:
         policy: How a batch runs.
         tables: Each store's part, validated by the store.
         drift: How stores are compared with the map.
+        platform_api: How the platform's API is asked.
         irreversible: Stores of which the map says ``rollback = false``: they may do what cannot be undone, and a
             rollback of the batch leaves them as they are.
         source: The map as plain JSON values, to be kept with the batch.
@@ -182,6 +184,7 @@ class DataMap:
         identity: IdentityTable,
         policy: Policy,
         drift: Drift,
+        platform_api: PlatformApiMap,
         tables: Mapping[str, BaseModel],
         irreversible: frozenset[str],
         source: dict[str, Any],
@@ -189,6 +192,7 @@ class DataMap:
         self.identity = identity
         self.policy = policy
         self.drift = drift
+        self.platform_api = platform_api
         self.tables = tables
         self.irreversible = irreversible
         self.source = source
@@ -220,6 +224,7 @@ class DataMap:
         kinds = stores.kinds() if kinds is None else kinds
         faults: list[str] = []
         known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy, "drift": Drift}
+        known["platform_api"] = PlatformApiMap
         known |= {kind.name: kind.data_map for kind in kinds.values()}
         faults += [f"{key}: unknown table, expected one of {', '.join(known)}" for key in source if key not in known]
         tables: dict[str, BaseModel] = {}
@@ -252,11 +257,12 @@ class DataMap:
             ]
         if faults:
             raise DataMapError("\n".join([f"{origin} cannot be used:", *(f"  {fault}" for fault in faults)]))
-        identity, policy, drift = (tables.pop(name) for name in ("identity", "policy", "drift"))
+        identity, policy, drift, api = (tables.pop(name) for name in ("identity", "policy", "drift", "platform_api"))
         assert isinstance(identity, IdentityTable)
         assert isinstance(policy, Policy)
         assert isinstance(drift, Drift)
-        return cls(identity, policy, drift, tables, frozenset(irreversible), source)
+        assert isinstance(api, PlatformApiMap)
+        return cls(identity, policy, drift, api, tables, frozenset(irreversible), source)
 
     @classmethod
     def read(cls, path: Path) -> Self:

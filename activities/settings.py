@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -56,6 +57,34 @@ class S3Settings(BaseSettings):
     secret_key: SecretStr | None = None
     region: str = "us-east-1"
     timeout: float = Field(default=60, gt=0)
+
+
+class PlatformApiSettings(BaseSettings):
+    """Where the platform's API is, which gives work to contributors; what it is asked stands in the data map.
+
+    Args:
+        base_url: Its address, to which the data map's paths are added; None where there is none to ask.
+        token: What the caller proves itself by, sent as ``Authorization: Bearer``; optional.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ERASURE_API__", extra="ignore")
+
+    base_url: str | None = None
+    token: SecretStr | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#@]*)?", url):
+            raise ValueError("must look like https://host/path; a token has a setting of its own")
+        return url.rstrip("/") if url else url
+
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+            raise ValueError("must be one word of ASCII")
+        return token
 
 
 class VaultSettings(BaseSettings):
