@@ -48,7 +48,7 @@ class BatchActivities:
     @activity.defn
     async def check_batch(self, batch: Batch) -> None:
         """Proves that the vault works and holds the batch as it was submitted."""
-        async with _work():
+        async with work():
             await self._vault.probe()
             vault = await self._vault.open(batch.batch_id)
             await submission.read_data_map(vault, batch.data_map_digest)
@@ -56,7 +56,7 @@ class BatchActivities:
     @activity.defn
     async def resolve_identities(self, task: Resolution) -> Resolved:
         """Writes the manifest, unless an operator has to decide about shared identities first."""
-        async with _work() as heartbeat:
+        async with work() as heartbeat:
             vault = await self._vault.open(task.batch_id)
             data_map = await submission.read_data_map(vault, task.data_map_digest)
             return await manifest.resolve(vault, self._identities, data_map, self._holds, task, heartbeat)
@@ -64,7 +64,7 @@ class BatchActivities:
     @activity.defn
     async def verify_back_up(self, backups: BackUps) -> None:
         """Reads a phase's whole back-up: what is missing or altered is found before anything is written."""
-        async with _work() as heartbeat:
+        async with work() as heartbeat:
             vault = await self._vault.open(backups.batch.batch_id)
             for done, (slice_name, digest) in enumerate(backups.digests.items(), 1):
                 await vault.verify(f"pre-image/{backups.store}/{slice_name}", digest)
@@ -73,7 +73,7 @@ class BatchActivities:
     @activity.defn
     async def write_report(self, status: BatchStatus) -> Reported:
         """Writes the report into the vault, with the names of those who stay: under a hold, or sharing an identity."""
-        async with _work():
+        async with work():
             archive = await self._vault.archive(status.batch_id)
             held = await report.holds(archive, self._vault, self._holds, status)
             stayers = await report.stayers(archive, self._vault, status)
@@ -89,7 +89,7 @@ class BatchActivities:
     @activity.defn
     async def shred_batch(self, batch: Batch) -> None:
         """Destroys the batch key and all that it sealed, and checks that nothing can be read any more."""
-        async with _work():
+        async with work():
             await self._vault.shred(batch.batch_id)
 
     @property
@@ -182,7 +182,7 @@ class StoreActivities:
 
     @asynccontextmanager
     async def _opened(self, batch: Batch) -> AsyncIterator[tuple[Store, BatchVault, DataMap]]:
-        async with _work() as heartbeat:
+        async with work() as heartbeat:
             vault = await self._vault.open(batch.batch_id)
             data_map = await submission.read_data_map(vault, batch.data_map_digest)
             yield self._kind.open(self._client, data_map.tables[self._kind.name], heartbeat), vault, data_map
@@ -193,7 +193,7 @@ def _part(vault: BatchVault, step: Step) -> ManifestSlice:
 
 
 @asynccontextmanager
-async def _work() -> AsyncIterator[Heartbeat]:
+async def work() -> AsyncIterator[Heartbeat]:
     """Heartbeats for as long as the block runs, with what it reported last; turns its errors into Temporal's.
 
     A single statement may take longer than the heartbeat time-out, so the beat goes on by itself: it says that this

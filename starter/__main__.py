@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from starter import certificate, hold, keys, map, operate
+from starter.api_test import api_test
 from starter.erase import erase
 from starter.report import report
 from starter.status import list_batches, status
@@ -24,6 +25,7 @@ app.command()(watch)
 app.command()(status)
 app.command("list")(list_batches)
 app.command()(report)
+app.command("api-test")(api_test)
 for command in (
     operate.approve,
     operate.pause,

@@ -71,8 +71,16 @@ def opened_vault() -> AbstractAsyncContextManager[Vault]:
     return Vault.connect(load(VaultSettings), load(S3Settings))
 
 
-def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> NoReturn:
-    """Runs a command to its exit code; what a user can cause ends in one message and never in a traceback."""
+def run(
+    main: Callable[[], Coroutine[Any, Any, ExitCode]],
+    goes_on: str = "The batch goes on: `python -m starter watch` shows it again.",
+) -> NoReturn:
+    """Runs a command to its exit code; what a user can cause ends in one message and never in a traceback.
+
+    Args:
+        main: The command.
+        goes_on: What becomes of its work where it is interrupted.
+    """
     try:
         code = asyncio.run(main())
     except (CsvError, DataMapError, SettingsError, UsageError) as error:
@@ -93,7 +101,7 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> NoReturn:
                 UnreachableError(f"Temporal answered {error.status.name}. Look at its log."), ExitCode.UNREACHABLE
             )
     except KeyboardInterrupt:
-        err.print("\nStopped watching. The batch goes on: `python -m starter watch` shows it again.")
+        err.print(f"\nStopped watching. {goes_on}")
         code = ExitCode.FAILED
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 
 import rich.live
+import rich.progress
 import rich.table
 import structlog
 import temporalio.contrib.pydantic
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from activities import report, steps, stores, submission
 from activities.object_storage import s3_client
 from activities.settings import S3Settings
-from workflows import erase
+from workflows import api_test, erase
 
 
 async def _read_the_model_of_s3() -> None:
@@ -29,4 +30,4 @@ stores.kinds()
 asyncio.run(_read_the_model_of_s3())
 gc.freeze()  # what is shared with forks stays shared: their collections would copy it
 
-__all__ = ["erase", "report", "rich", "steps", "structlog", "submission", "temporalio", "typer"]
+__all__ = ["api_test", "erase", "report", "rich", "steps", "structlog", "submission", "temporalio", "typer"]

@@ -11,11 +11,13 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities import stores
+from activities import platform_api, stores
 from activities.holds import Holds
-from activities.settings import S3Settings, TemporalSettings, VaultSettings, load
+from activities.platform_api.steps import ApiTestActivities
+from activities.settings import PlatformApiSettings, S3Settings, TemporalSettings, VaultSettings, load
 from activities.steps import BatchActivities, StoreActivities
 from activities.vault import Vault
+from workflows.api_test import ApiTest
 from workflows.erase import EraseContributors
 
 log = structlog.get_logger("worker")
@@ -45,6 +47,8 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as opened:
         vault = await opened.enter_async_context(Vault.connect(load(VaultSettings), load(S3Settings)))
+        platform = await opened.enter_async_context(platform_api.connect())
+        api_test = ApiTestActivities(vault, platform, load(PlatformApiSettings))
         clients = {
             name: await opened.enter_async_context(kind.connect(load(kind.settings)))
             for name, kind in stores.kinds().items()
@@ -53,8 +57,8 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
             Worker(
                 client,
                 task_queue=temporal.task_queue,
-                workflows=[EraseContributors],
-                activities=BatchActivities(vault, clients["postgres"]).all,
+                workflows=[EraseContributors, ApiTest],
+                activities=[*BatchActivities(vault, clients["postgres"]).all, *api_test.all],
                 sticky_queue_schedule_to_start_timeout=STICKY,
                 graceful_shutdown_timeout=GRACE,
             ),

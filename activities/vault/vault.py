@@ -55,16 +55,17 @@ class Vault:
         async with s3_client(settings.storage(platform)) as s3, keys.connect(settings) as service:
             yield cls(s3, settings.bucket, service)
 
-    async def name_batch(self, digest: bytes) -> str:
+    async def name_batch(self, digest: bytes, kind: str = "erase") -> str:
         """The batch id of a CSV's content: the same file is the same batch.
 
         Keyed, since the plain digest of a short list of ids could be found by trying ids.
 
         Args:
             digest: Of the CSV's content.
+            kind: What it is a batch of; begins the id.
         """
         naming = derive(await self._root(), b"batch names")
-        return "erase-" + hmac.digest(naming, digest, hashlib.sha256).hex()[:16]
+        return f"{kind}-" + hmac.digest(naming, digest, hashlib.sha256).hex()[:16]
 
     async def create(self, batch_id: str) -> BatchVault:
         """Opens a batch, making its key if it has none; two callers at once get the same key."""

@@ -30,7 +30,7 @@ def env(stack: HasEnv) -> dict[str, str]:
     return {**bare_environment(), **stack.env}
 
 
-@pytest.mark.parametrize("command", [[], ["erase"], ["status"], ["watch"], ["list"], ["report"]])
+@pytest.mark.parametrize("command", [[], ["erase"], ["status"], ["watch"], ["list"], ["report"], ["api-test"]])
 async def test_every_command_explains_itself(command: list[str]) -> None:
     shown = await starter(bare_environment(), *command, "--help")
     assert shown.code == 0
