@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from devstack.platform.plan import SMALL
+from devstack.platform_api import PlatformApi, job_url
 from tests.bench import Bench, bench
 from tests.conftest import Elsewhere
 
@@ -51,9 +52,26 @@ async def record(stack: Elsewhere, names: Sequence[str]) -> None:
                         await made.starter("shred", batch_id)
                         with contextlib.suppress(WorkflowFailureError):  # a rolled back batch ends as failed
                             await handle.result()
-                history = await handle.fetch_history()
-        text = json.dumps(_clean(history.to_json_dict()), separators=(",", ":"), sort_keys=True)
-        (HISTORIES / f"{name}.json").write_text(text + "\n")
+                _write(name, await handle.fetch_history())
+
+
+async def record_api_test(stack: Elsewhere) -> None:
+    """Records the history of an API test."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with bench(stack, Path(folder), SMALL) as made:
+            server = PlatformApi(Path(folder, "api"), stack.env, made.platform.names, tied=True)
+            await asyncio.to_thread(server.start)
+            made.env |= {**server.env, "ERASURE_CONFIG": str(made.data_map)}
+            async with made.worker():
+                command = ("api-test", job_url("https://platform.example"), str(made.csv), "--json")
+                run_id = (await made.starter(*command)).json["run_id"]
+                _write("api-test", await (await made.temporal()).get_workflow_handle(run_id).fetch_history())
+            server.stop()
+
+
+def _write(name: str, history: WorkflowHistory) -> None:
+    text = json.dumps(_clean(history.to_json_dict()), separators=(",", ":"), sort_keys=True)
+    (HISTORIES / f"{name}.json").write_text(text + "\n")
 
 
 def _prepare(made: Bench, name: str) -> None:
@@ -76,4 +94,6 @@ def _clean(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(Elsewhere.named(Path(sys.argv[1])), sys.argv[2:] or NAMES))
+    servers = Elsewhere.named(Path(sys.argv[1]))
+    asyncio.run(record(servers, sys.argv[2:] or NAMES))
+    asyncio.run(record_api_test(servers))

@@ -10,17 +10,18 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from workflows.api_test import ApiTest
 from workflows.erase import EraseContributors
 
 HISTORIES = {file.stem: file.read_text() for file in (Path(__file__).parent / "histories").glob("*.json")}
 
 
 def _replayer() -> Replayer:
-    return Replayer(workflows=[EraseContributors], data_converter=pydantic_data_converter)
+    return Replayer(workflows=[EraseContributors, ApiTest], data_converter=pydantic_data_converter)
 
 
-def test_there_is_a_history_of_every_way_in_which_a_batch_ends() -> None:
-    assert set(HISTORIES) >= {"erased", "refused", "warned", "rolled-back", "shredded", "certified"}
+def test_there_is_a_history_of_every_way_in_which_a_batch_ends_and_of_an_api_test() -> None:
+    assert set(HISTORIES) >= {"erased", "refused", "warned", "rolled-back", "shredded", "certified", "api-test"}
 
 
 @pytest.mark.parametrize("name", sorted(HISTORIES))
