@@ -83,7 +83,7 @@ class BatchActivities:
     @activity.defn
     async def certify_batch(self, status: BatchStatus) -> Certified:
         """Issues the batch's certificate: signed, continuing the earlier one, kept where it outlives the batch key."""
-        async with _work():
+        async with work():
             return await issuing.issue(self._vault, self._holds, status)
 
     @activity.defn
