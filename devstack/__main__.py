@@ -17,10 +17,13 @@ import psutil
 import typer
 from rich.console import Console
 
+from devstack.kafka import Kafka
+from devstack.kms import Kms
 from devstack.platform import sample, seed
 from devstack.platform_api import job_url
 from devstack.process import STOP_TIMEOUT, StackError
 from devstack.stack import Stack
+from devstack.toxiproxy import Toxiproxy
 from devstack.versitygw import Versitygw
 
 console = Console()
@@ -29,12 +32,16 @@ app = typer.Typer(help="The embedded servers.", no_args_is_help=True, pretty_exc
 Folder = Annotated[Path, typer.Option(help="For everything that the servers keep.")]
 DEFAULT = Path(".stack")
 
+ONLY_TESTS = (Versitygw, Toxiproxy, Kafka, Kms)
+"""Servers that no demo needs."""
+
 
 @app.command()
 def fetch(folder: Folder = DEFAULT) -> None:
     """Fetch or build every program into the cache, those that only tests run too."""
     Stack(folder).fetch()
-    Versitygw(folder / "versitygw", tied=True).fetch()
+    for server in ONLY_TESTS:
+        server(folder / server.name, tied=True).fetch()
 
 
 @app.command()
