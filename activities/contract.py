@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -250,11 +250,6 @@ class Store(Protocol):
 
     async def purge(self, part: Slice, vault: BatchVault) -> Purged:
         """Removes for ever what the store itself still keeps of the erased records. After this, nothing comes back."""
-
-
-@runtime_checkable
-class Surveyed(Protocol):
-    """A store that can look for what its data map does not name."""
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
         """Compares the store's own catalogue with the data map. Reads names and samples; writes nothing.

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import BaseModel, RootModel
 
 from activities import toml_text
-from activities.contract import AnyStoreKind, Finding, Health, Store, Surveyed, Suspect
+from activities.contract import AnyStoreKind, Finding, Health, Store, Suspect
 from activities.datamap import DataMap
-from activities.suspicion import Suspicion
 
 
 async def check(name: str, store: Store, data_map: DataMap) -> Health:
@@ -26,20 +25,7 @@ async def check(name: str, store: Store, data_map: DataMap) -> Health:
         ErasureError: It cannot be known.
     """
     health = await store.probe()
-    return judged(name, health, await survey(store, data_map.suspicion), data_map)
-
-
-async def survey(store: Store, suspicion: Suspicion) -> list[Suspect]:
-    """What a store suspects.
-
-    Args:
-        store: The store.
-        suspicion: What to look for, and where.
-
-    Raises:
-        ErasureError: It cannot be known.
-    """
-    return await store.survey(suspicion) if isinstance(store, Surveyed) else []
+    return judged(name, health, await store.survey(data_map.suspicion), data_map)
 
 
 def nothing(kind: AnyStoreKind) -> BaseModel:

@@ -133,7 +133,7 @@ async def _look(kind: AnyStoreKind, data_map: DataMap) -> Looked:
 async def _suspect(kind: AnyStoreKind, suspicion: Suspicion) -> Drafted:
     try:
         async with _opened(kind, drift.nothing(kind)) as store:
-            return Drafted(await drift.survey(store, suspicion))
+            return Drafted(await store.survey(suspicion))
     except ErasureError as error:
         return Drafted(failure=str(error))
 

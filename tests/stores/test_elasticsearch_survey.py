@@ -94,7 +94,7 @@ async def test_indices_that_no_pattern_names_are_looked_at_unless_they_are_hidde
     assert isinstance(nothing, ElasticsearchMap)
     store = KIND.open(cluster.client, nothing, cluster.heartbeat)
 
-    suspects = await drift.survey(store, suspicion(cluster))
+    suspects = await store.survey(suspicion(cluster))
 
     jobs, logs = (f"{cluster.prefix}{name}" for name in ("job-*", "logs-*"))
     assert [(suspect.place, suspect.entry) for suspect in suspects] == [
@@ -102,4 +102,4 @@ async def test_indices_that_no_pattern_names_are_looked_at_unless_they_are_hidde
         (f"{jobs}: mail", {jobs: {"mail": "email"}}),
         (f"{logs}: mail", {logs: {"mail": "email"}}),
     ]
-    assert await drift.survey(store, suspicion(cluster, f"{cluster.prefix}*")) == []
+    assert await store.survey(suspicion(cluster, f"{cluster.prefix}*")) == []

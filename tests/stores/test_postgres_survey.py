@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from activities import drift
-from activities.contract import Surveyed, Suspect
+from activities.contract import Suspect
 from activities.errors import TransientError
 from activities.identities import IdentityKind
 from activities.stores.postgres import KIND, PostgresStore
@@ -56,7 +56,6 @@ async def test_a_survey_names_what_looks_like_an_identity_by_name_or_content_and
     empty = drift.nothing(KIND)
     assert isinstance(empty, PostgresMap)
     store = PostgresStore(db.pool, empty, db.heartbeat)
-    assert isinstance(store, Surveyed)
     found = await store.survey(suspicion_of(db, "contributor_uuids.c*"))
     email, worker = {"holds": "email"}, {"holds": "worker_id"}
     assert {each.place.removeprefix(f"{db.schema}."): (each.why, each.entry) for each in found} == {

@@ -67,7 +67,7 @@ class ClickHouseStore:
         return Health(str(version), sorted(found.tables), found.problems, warnings, notes)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
-        """Looks for what the data map does not name: see `activities.contract.Surveyed`."""
+        """Looks for what the data map does not name: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             return await survey(self._client, self._data_map, suspicion)
 

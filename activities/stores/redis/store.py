@@ -54,7 +54,7 @@ class RedisStore:
             return await rights.check(self._keyspace, self._map)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
-        """Looks for keys that the data map does not name: see `activities.contract.Surveyed`."""
+        """Looks for keys that the data map does not name: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             return await survey.survey(self._keyspace, self._map, suspicion)
 
