@@ -7,6 +7,7 @@ data_map     where a contributor's objects are
 listing      finds them, and every version of them
 content      finds them by their text, and masks that
 pre_images   what was there, in the vault
+digests      all of a slice's at once, in little memory
 copies       an object into the vault and back
 deleting     a thousand a request, with every key's own error
 restoring    the way back

@@ -8,7 +8,6 @@ pre-image/s3/<slice>/uploads/<time>-... unfinished uploads, seen by the erasure 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from botocore.exceptions import ClientError
 from activities.contract import Slice
 from activities.stores.s3 import copies
 from activities.stores.s3.answers import ABSENT, Reasons, code_of
+from activities.stores.s3.digests import Digests, digest_of
 from activities.stores.s3.listing import Found
 from activities.stores.s3.paging import Pages, side_by_side
 from activities.vault import BatchVault, Recording
@@ -95,32 +95,33 @@ async def keep(
     return kept
 
 
-async def known(part: Slice, vault: BatchVault) -> set[bytes]:
-    """The digest of every object that the back-up holds: 16 bytes each, whatever the key's length."""
-    return {
-        _digest(record["bucket"], record["key"], record["version"] or record["etag"], str(record["modified"]))
-        async for _, record in vault.records(name_of(part))
-    }
+async def known(part: Slice, vault: BatchVault) -> Digests:
+    """Every object, with its content, that the back-up holds: see `digest`."""
+    found = Digests()
+    async for _, record in vault.records(name_of(part)):
+        named = record["bucket"], record["key"], record["version"] or record["etag"], str(record["modified"])
+        found.add(digest_of(*named))
+    return found
 
 
 def digest(found: Found) -> bytes:
-    """Tells an object, with its content, apart from any other: see `known`."""
-    return _digest(*_parts(found))
+    """Tells an object, with its content, apart from any other."""
+    return digest_of(*_parts(found))
 
 
-async def hidden(part: Slice, vault: BatchVault, places: Collection[str]) -> set[bytes]:
-    """The digest of every version of some places that outlives its erasure: 16 bytes each, as in `known`."""
-    return {
-        version_digest(record["bucket"], record["key"], record["version"])
-        async for chunk in newest(part, vault)
-        for place, record in chunk
-        if record["version"] and place in places
-    }
+async def hidden(part: Slice, vault: BatchVault, places: Collection[str]) -> Digests:
+    """Every version of some places that outlives its erasure: see `version_digest`."""
+    found = Digests()
+    async for chunk in newest(part, vault):
+        for place, record in chunk:
+            if record["version"] and place in places:
+                found.add(version_digest(record["bucket"], record["key"], record["version"]))
+    return found
 
 
 def version_digest(bucket: str, key: str, version: str) -> bytes:
-    """Tells a version apart from any other: see `hidden`."""
-    return _digest(bucket, key, version)
+    """Tells a version apart from any other."""
+    return digest_of(bucket, key, version)
 
 
 async def newest(part: Slice, vault: BatchVault) -> AsyncIterator[list[tuple[str, Record]]]:
@@ -133,11 +134,11 @@ async def newest(part: Slice, vault: BatchVault) -> AsyncIterator[list[tuple[str
     name = name_of(part)
     if await vault.receipt(name) is None:
         return
-    seen: set[bytes] = set()
+    seen = Digests()
     chunk: list[tuple[str, Record]] = []
     for recorded in [*reversed(await vault.names(f"{name}/later/")), name]:
         async for place, record in vault.records(recorded):
-            key = _digest(record["bucket"], record["key"])
+            key = digest_of(record["bucket"], record["key"])
             if key in seen:
                 continue
             if recorded != name:
@@ -152,7 +153,3 @@ async def newest(part: Slice, vault: BatchVault) -> AsyncIterator[list[tuple[str
 
 def _parts(found: Found) -> tuple[str, ...]:
     return found.bucket, found.key, found.version or found.etag, str(found.modified)
-
-
-def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()

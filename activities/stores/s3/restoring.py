@@ -14,6 +14,7 @@ from activities.stores.s3 import content, copies, listing, pre_images
 from activities.stores.s3.answers import ABSENT, Reasons, code_of
 from activities.stores.s3.data_map import S3Map
 from activities.stores.s3.deleting import delete, refusal
+from activities.stores.s3.digests import Digests
 from activities.stores.s3.listing import Version
 from activities.stores.s3.paging import CHUNK, DELETES, Pages, as_they_come, side_by_side
 from activities.stores.s3.pre_images import Record
@@ -86,7 +87,7 @@ class Restoring:
         ]
         return Restored(self._places, warnings)
 
-    async def _uncover_all(self, stacks: Sequence[list[Version]], hidden: set[bytes]) -> None:
+    async def _uncover_all(self, stacks: Sequence[list[Version]], hidden: Digests) -> None:
         """Uncovers what the listing of a chunk of keys shows, and strikes it off what is hidden."""
         outcomes: list[Outcome] = []
         for stack in stacks:
@@ -98,7 +99,7 @@ class Restoring:
         await self._take_away(outcomes)
 
     async def _restore(
-        self, chunk: Sequence[tuple[str, Record]], hidden: set[bytes], masked: dict[str, IdentityFinder]
+        self, chunk: Sequence[tuple[str, Record]], hidden: Digests, masked: dict[str, IdentityFinder]
     ) -> None:
         """Restores records by their keys: copies, texts, and what no listing showed since the slice is smaller now."""
 
