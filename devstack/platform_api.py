@@ -43,7 +43,7 @@ class PlatformApi(Server):
 
     def environment(self) -> dict[str, str]:
         """What it connects to, and the token that it asks for."""
-        return {**super().environment(), "PYTHONPATH": str(ROOT), **self._connections, **self.env}
+        return {**super().environment(), **self._connections, **self.env, "PYTHONPATH": str(ROOT)}
 
     def is_ready(self) -> bool:
         """Asks its health: PostgreSQL and Redis answer it."""

@@ -7,6 +7,7 @@ for granted that whoever comes with a job's secret exists, and what it cannot do
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from devstack.platform.postgres import quoted
+
+log = logging.getLogger(__name__)
 
 KEEP_SIGNED_IN = 3_600
 """Seconds for which Redis answers who a contributor is; PostgreSQL is not asked meanwhile."""
@@ -163,6 +166,7 @@ async def _failures(request: web.Request, handler: Handler) -> web.StreamRespons
     except LookupError:
         return _answer("SYSTEM_ERROR", 500)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError):
+        log.exception("a store fails")
         return _answer("UNAVAILABLE", 503)
 
 
