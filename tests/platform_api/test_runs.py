@@ -25,11 +25,9 @@ from tests.processes import ROOT
 from tests.stores.conftest import s3_settings
 
 
-async def test_work_is_given_before_an_erasure_and_after_it_the_platform_answers_system_error(
-    bench: Bench, stack: HasEnv
-) -> None:
+async def test_work_is_given_before_an_erasure_and_after_it_the_platform_answers_system_error(bench: Bench) -> None:
     names = bench.platform.names
-    server = PlatformApi(bench.folder / "api", stack.env, names, tied=True)
+    server = PlatformApi(bench.folder / "api", bench.env, names, tied=True)
     server.spawn()
     erased = [person for person in bench.platform.sample if person.worker_id is not None]
     stays = next(person for person in bench.platform.people if person.worker_id and person not in bench.platform.sample)

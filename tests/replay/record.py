@@ -59,7 +59,7 @@ async def record_api_test(stack: Elsewhere) -> None:
     """Records the history of an API test."""
     with tempfile.TemporaryDirectory() as folder:
         async with bench(stack, Path(folder), SMALL) as made:
-            server = PlatformApi(Path(folder, "api"), stack.env, made.platform.names, tied=True)
+            server = PlatformApi(Path(folder, "api"), made.env, made.platform.names, tied=True)
             await asyncio.to_thread(server.start)
             made.env |= {**server.env, "ERASURE_CONFIG": str(made.data_map)}
             async with made.worker():
