@@ -39,7 +39,9 @@ def main() -> int:
     began = time.monotonic()
     shutil.rmtree(FOLDER / "stack", ignore_errors=True)
     FOLDER.mkdir(exist_ok=True)
-    _say("Starting PostgreSQL, Valkey, ClickHouse, Elasticsearch, MinIO and Temporal on this machine")
+    _say(
+        "Starting PostgreSQL, Valkey, ClickHouse, Elasticsearch, MinIO, Temporal and the platform's API on this machine"
+    )
     with Stack(FOLDER / "stack") as stack:
         env = {**os.environ, **stack.env, "ERASURE_OPERATOR": "demo"}
         _say("Making a crowd-work platform: 2,000 contributors, their documents, metrics, rows, files and sessions")

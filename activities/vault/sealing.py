@@ -68,5 +68,6 @@ def tampered(key: str) -> VaultTamperedError:
     return VaultTamperedError(
         "vault",
         f"{key} is not what was written",
-        "Check that the vault's key is the key of then, else restore the object from the bucket's own versions.",
+        "Check that ERASURE_VAULT__KEY (or __KEY_FILE, or __KMS_KEY_ID) is the key of then, else restore the object "
+        "from the bucket's own versions.",
     )
