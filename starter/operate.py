@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -21,7 +22,21 @@ from workflows.messages import Command
 Batch = Annotated[str, typer.Argument(help="The batch's id.")]
 Phase = Annotated[str | None, typer.Option(help="One phase, by its store; else all that it makes sense for.")]
 Operator = Annotated[str | None, typer.Option(help="Who asks; the login name unless said.", envvar="ERASURE_OPERATOR")]
-Reason = Annotated[str, typer.Option(help="Why; it is kept and shown with the batch: no personal data.")]
+
+
+def _names_nobody(reason: str) -> str:
+    """Refuses an address in a reason: Temporal keeps it, and shows it to whoever may look there."""
+    if _ADDRESS.search(reason):
+        raise typer.BadParameter("names an address, and Temporal would keep it: say why without personal data")
+    return reason
+
+
+_ADDRESS = re.compile(r"\S@\S")
+
+Reason = Annotated[
+    str,
+    typer.Option(help="Why; it is kept and shown with the batch: no personal data.", callback=_names_nobody),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Ask, and do not wait for the end.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON in the end, no more.")]
 

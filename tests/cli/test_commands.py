@@ -157,17 +157,23 @@ async def test_without_a_worker_erase_and_watch_and_status_say_so_within_seconds
         )
         assert process.stderr is not None
         said = ""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while "no worker answers" not in said:
                 said += (await process.stderr.readline()).decode()
         assert bench.env["ERASURE_TEMPORAL__TASK_QUEUE"] in said
         process.send_signal(signal.SIGINT)
-        rest = (await asyncio.wait_for(process.communicate(), 15))[1].decode()
+        rest = (await asyncio.wait_for(process.communicate(), 60))[1].decode()
         assert "The batch goes on" in rest
         assert "Traceback" not in rest
     shown = await bench.starter("status", batch_id)
     assert shown.code == ExitCode.UNREACHABLE
     assert "No worker answers for this batch. Start one: python -m worker" in shown.stderr
+
+
+async def test_a_reason_that_names_an_address_is_refused_and_not_repeated(stack: HasEnv) -> None:
+    refused = await starter({**bare_environment(), **stack.env}, "rollback", "some-batch", "--reason", "bob@x.io asked")
+    assert (refused.code, "without personal data" in " ".join(refused.stderr.split())) == (ExitCode.BAD_INPUT, True)
+    assert "bob" not in refused.stdout + refused.stderr
 
 
 async def test_a_report_is_only_read_with_the_key_that_it_was_written_with(bench: Bench) -> None:
@@ -176,4 +182,4 @@ async def test_a_report_is_only_read_with_the_key_that_it_was_written_with(bench
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     other = await bench.starter("report", batch_id, ERASURE_VAULT__KEY=key)
     assert other.code == ExitCode.FAILED
-    assert "Check that ERASURE_VAULT__KEY is the key of then" in other.stderr
+    assert "Check that ERASURE_VAULT__KEY (or __KEY_FILE, or __KMS_KEY_ID) is the key of then" in other.stderr

@@ -142,7 +142,7 @@ async def test_the_platform_comes_back_with_its_numbers(db: Database, slice_of: 
         INSERT INTO contributors (id, email, worker_id, full_name, country, status, created_at)
         SELECT n, n || '@x.io', 'w-' || n, 'Name', 'XX', 'ACTIVE', '2024-02-29 23:59:59.123456+05'
         FROM generate_series(1, 20) AS n;
-        INSERT INTO jobs (title, project) VALUES ('a', 'b');
+        INSERT INTO jobs (title, project, secret) VALUES ('a', 'b', 'c');
         INSERT INTO job_mappings (job_id, contributor_id, state, assigned_at)
         SELECT j.id, n, '', now() FROM jobs j, generate_series(1, 20) AS n;
         INSERT INTO contributor_devices (contributor_id, fingerprint, ip, seen_at)

@@ -35,6 +35,7 @@ async def exported(bench: Bench, batch_id: str, name: str) -> tuple[Path, dict[s
 
 async def test_a_batchs_certificate_has_its_true_counts_is_checked_offline_and_outlives_its_keys(bench: Bench) -> None:
     held, person = bench.platform.sample[0], bench.platform.sample[1]
+    bench.named_by_operators |= {held, person}
     keys = bench.folder / "keys.txt"
     first_key = (await bench.starter("keys", "init", "--json")).json[0]["public_key"]
     twice = await bench.starter("keys", "init")
@@ -46,7 +47,7 @@ async def test_a_batchs_certificate_has_its_true_counts_is_checked_offline_and_o
             batch_id = report["batch_id"]
             first, body = await exported(bench, batch_id, "first")
             rotated = await bench.starter("keys", "rotate")
-            reason = f"{person.email} asked twice, unlike {held.contributor_id}"
+            reason = f"{person.worker_id} asked twice, unlike {held.contributor_id}"
             await bench.starter("retry", batch_id, "--phase", "redis", "--operator", "eve", "--reason", reason)
             reason = f"as {person.worker_id} said"
             asked = await bench.starter("shred", batch_id, "--operator", "mo", "--reason", reason)
