@@ -12,7 +12,7 @@ from activities.errors import CriticalError, translated
 from activities.identities import BLANKS, IdentityKind
 from activities.masking import is_mask
 from activities.stores.postgres import quote, stream, translate
-from activities.stores.postgres.statements import email_of
+from activities.stores.postgres.conditions import email_of
 from activities.suspicion import Suspicion
 
 if TYPE_CHECKING:

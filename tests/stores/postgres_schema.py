@@ -12,6 +12,7 @@ from activities.contract import Contributor, Heartbeat, Slice, Tally
 from activities.stores.postgres import PostgresSettings, PostgresStore
 from activities.stores.postgres.connection import LOCK_TIMEOUT
 from activities.stores.postgres.data_map import PostgresMap
+from activities.stores.postgres.ranges import RANGES, Ranges
 from activities.vault import BatchVault
 from tests.bench import HasEnv
 
@@ -90,6 +91,7 @@ class Database:
         pool: Pool[Record] | None = None,
         *,
         lock_timeout: float = LOCK_TIMEOUT,
+        ranges: Ranges = RANGES,
         **entries: list[dict[str, Any]],
     ) -> PostgresStore:
         """A store over tables of this schema; without entries, as `ROWS` want it."""
@@ -121,7 +123,7 @@ class Database:
             for verb, listed in entries.items()
         }
         named = PostgresMap.model_validate(table_map)
-        return PostgresStore(pool or self.pool, named, self.heartbeat, lock_timeout=lock_timeout)
+        return PostgresStore(pool or self.pool, named, self.heartbeat, lock_timeout=lock_timeout, ranges=ranges)
 
 
 def settings_of(stack: HasEnv, **changes: Any) -> PostgresSettings:

@@ -7,7 +7,8 @@ checks       whether the data map fits them
 survey       what the data map does not name
 people       their identities as the database compares them
 masks        what a stored value becomes; literals has arrays and JSON
-erasing      the erasure; statements has its SQL
+erasing      the erasure; statements has its SQL, conditions what it asks of a row
+ranges       how rows are found in a big table without an index
 pre_images   where they are in the vault, and which transactions wrote
 restoring    the rollback; restore_statements has its SQL
 store        the verbs

@@ -14,6 +14,7 @@ from activities.stores.postgres.connection import PAGE, copy, stream, translated
 from activities.stores.postgres.masks import Masks
 from activities.stores.postgres.people import identities
 from activities.stores.postgres.pre_images import later_name, names_of, write_name
+from activities.stores.postgres.ranges import Ranges, in_ranges, match_in_ranges
 from activities.stores.postgres.statements import NOW, STAGING, XID, Target
 from activities.vault import BatchVault, Recording
 
@@ -35,7 +36,8 @@ class Erasure:
         targets: The tables, in the order of writing.
         foreign_keys: Those that start or end at them.
         masks: What stored values become.
-        heartbeat: Told every table and page.
+        heartbeat: Told every table, range and page.
+        ranges: How tables are read that are big and lack an index.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Erasure:
         foreign_keys: Sequence[ForeignKey],
         masks: Masks,
         heartbeat: Heartbeat,
+        ranges: Ranges,
     ) -> None:
         self._connection = connection
         self._targets = targets
         self._foreign_keys = foreign_keys
         self._masks = masks
         self._heartbeat = heartbeat
+        self._ranges = ranges
 
     async def stage(self, part: Slice) -> None:
         """Stages the slice's identities, and makes room for what is found by them.
@@ -80,8 +84,7 @@ class Erasure:
         for target in self._targets:
             with translated_at(target.place):
                 await self._connection.execute(f"TRUNCATE {target.matched}")
-                for number in (*target.masks, *target.deletes):
-                    await self._connection.execute(target.match(number, lock=lock))
+                await self._match(target, lock=lock)
                 await self._connection.execute(f"ANALYZE {target.matched}")
                 if target.needs_look:
                     for name in target.masked_columns:
@@ -93,6 +96,16 @@ class Erasure:
         if not lock:
             await self._connection.execute("SET TRANSACTION READ ONLY")
         return found
+
+    async def _match(self, target: Target, *, lock: bool) -> None:
+        """Finds the rows of every entry, each by one statement, or range by range."""
+        ranged = await in_ranges(self._connection, target, self._ranges)
+        for number in (*target.masks, *target.deletes):
+            if number not in ranged:
+                await self._connection.execute(target.match(number, lock=lock))
+        if ranged:
+            async for done in match_in_ranges(self._connection, target, ranged, self._ranges, lock=lock):
+                self._heartbeat(target.place, done)
 
     async def rows(self) -> AsyncIterator[Row]:
         """Yields the found rows; those without a pre-image with each column as text that its type reads back exactly.

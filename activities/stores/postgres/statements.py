@@ -6,25 +6,23 @@ quoted names and our own constants.
     erasure_identity     the slice's identities
     erasure_known        which rows have a pre-image already, and of what content
     erasure_matched_<n>  key of each row of table <n> that holds an identity, and by which entry of the data map
+    erasure_bound_<n>    where the ranges end in which table <n> is read, where it is read in ranges
     erasure_mask         values of the columns being masked, and what becomes of them; in a column of arrays, JSON or
                          text also what stays as it is, and by entry of the data map
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from activities.identities import IdentityKind
 from activities.masking import CONSTANT, Strategy
-from activities.stores.postgres.catalogue import Column, Family, ForeignKey, Table, quote
+from activities.stores.postgres.catalogue import Column, ForeignKey, Table, quote
+from activities.stores.postgres.conditions import compared, held_by, holds, unmasked
 from activities.stores.postgres.connection import IDLE_TIMEOUT, STATEMENT_TIMEOUT
 from activities.stores.postgres.data_map import Deletion, Masking
-from activities.stores.postgres.masks import BITS, Mask, find_column, masks_of
-
-_BLANKS_SQL = r"E' \t\n\r\f\x0b'"
+from activities.stores.postgres.masks import Mask, masks_of
 
 SESSION = f"""
     SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}s';
@@ -47,9 +45,6 @@ STAGING = """
 """
 
 XID = "SELECT pg_current_xact_id()::text"
-
-AS_TEXT = Column("", "text", "text", False, Family.TEXT, None, False, False, False, (), ())
-"""What a value in JSON is compared as."""
 
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """Microseconds; among several pre-images of a row the latest is what was overwritten last."""
@@ -80,6 +75,11 @@ class Target:
     def matched(self) -> str:
         """The temporary table of the rows found, quoted."""
         return f"pg_temp.erasure_matched_{self.number}"
+
+    @property
+    def bounds(self) -> str:
+        """The temporary table of where ranges end, quoted."""
+        return f"pg_temp.erasure_bound_{self.number}"
 
     @property
     def stored(self) -> list[Column]:
@@ -127,42 +127,70 @@ class Target:
 
     def create_matched(self) -> str:
         """Makes the table of the rows found."""
+        return self._create(f"erasure_matched_{self.number}", "entry")
+
+    def create_bounds(self) -> str:
+        """Makes the table of where ranges end, if it is not there yet."""
+        return self._create(f"IF NOT EXISTS erasure_bound_{self.number}", "step")
+
+    def _create(self, name: str, first: str) -> str:
         keys = ", ".join(f"{key} AS k{number}" for number, key in enumerate(self._keys("t")))
         return (
-            f"CREATE TEMPORARY TABLE erasure_matched_{self.number} ON COMMIT DROP AS "
-            f"SELECT 0 AS entry, {keys} FROM {self.table.sql} AS t WITH NO DATA"
+            f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
+            f"SELECT 0 AS {first}, {keys} FROM {self.table.sql} AS t WITH NO DATA"
         )
+
+    def add_bound(self, step: int, rows: int) -> str:
+        """Notes where a range ends that takes so many rows from the bound before; nothing where there are fewer."""
+        keys = ", ".join(self._keys("t"))
+        return f"""
+            INSERT INTO {self.bounds} SELECT {step}, {keys} FROM {self.table.sql} AS t WHERE {self._behind(step)}
+            ORDER BY {keys} OFFSET {rows - 1} LIMIT 1
+        """
+
+    def within(self, step: int, *, last: bool) -> str:
+        """Whether row ``t`` is in a range: behind the bound before, and up to its own but for the last."""
+        return self._behind(step) if last else f"{self._behind(step)} AND {self._beside('<=', step)}"
+
+    def _behind(self, step: int) -> str:
+        return self._beside(">", step - 1) if step else "true"
+
+    def _beside(self, operator: str, step: int) -> str:
+        keys = self._keys("t")
+        bound = ", ".join(f"b.k{number}" for number in range(len(keys)))
+        return f"({', '.join(keys)}) {operator} (SELECT {bound} FROM {self.bounds} AS b WHERE b.step = {step})"
 
     def condition(self, number: int) -> str:
         """Whether row ``t`` holds an identity of the slice and still has something to erase."""
         if number in self.deletes:
-            return _holds(self.deletes[number], self.table)
+            return holds(self.deletes[number], self.table)
         entry = self.masks[number]
         columns = {mask.column.name: mask for mask in masks_of(entry, self.table).values()}
         left = " OR ".join(
-            _unmasked(mask.column, mask.strategy) if self.is_plain(name) else f"t.{quote(name)} IS NOT NULL"
+            unmasked(mask.column, mask.strategy) if self.is_plain(name) else f"t.{quote(name)} IS NOT NULL"
             for name, mask in columns.items()
         )
-        return f"{_holds(entry, self.table)} AND ({left})"
+        return f"{holds(entry, self.table)} AND ({left})"
 
     def look_up(self, number: int) -> str:
         """The rows of one entry and one identity: what an index would be asked."""
         entry = self.masks.get(number) or self.deletes[number]
-        column, path = _by(entry, self.table)
+        column, path = held_by(entry, self.table)
         if path or column.array:
-            return f"SELECT FROM {self.table.sql} AS t WHERE {_holds(entry, self.table)}"
-        stored, wanted = _compared(entry, column, f"t.{quote(column.name)}")
+            return f"SELECT FROM {self.table.sql} AS t WHERE {holds(entry, self.table)}"
+        stored, wanted = compared(entry, column, f"t.{quote(column.name)}")
         return (
             f"SELECT FROM {self.table.sql} AS t "
             f"WHERE {stored} = (SELECT {wanted} FROM pg_temp.erasure_identity AS i LIMIT 1)"
         )
 
-    def match(self, number: int, *, lock: bool) -> str:
+    def match(self, number: int, *, lock: bool, within: str = "true") -> str:
         """Finds the rows of one entry; locks them in the order of the key, so that two slices cannot deadlock."""
         keys = ", ".join(self._keys("t"))
         return f"""
             WITH found AS (
-                SELECT {keys} FROM {self.table.sql} AS t WHERE {self.condition(number)}
+                SELECT {keys} FROM {self.table.sql} AS t
+                WHERE {self.condition(number)} AND {within}
                 ORDER BY {keys} {"FOR UPDATE OF t" if lock else ""})
             INSERT INTO {self.matched} SELECT {number}, found.* FROM found
         """
@@ -218,7 +246,7 @@ class Target:
             strategy = self.masked_columns[name][0][1].strategy
             if strategy is not Strategy.TOKEN:
                 return None
-            due, which = f"{_array(entries)}", _unmasked(column, strategy)
+            due, which = f"{_array(entries)}", unmasked(column, strategy)
         return (
             f'SELECT DISTINCT {value}::text COLLATE "C" AS value, {due} AS due FROM {self.table.sql} AS t '
             f"JOIN {self._rows(entries, but=self.deletes)} AS m ON {self.join('t', 'm')} WHERE {which}"
@@ -246,8 +274,8 @@ class Target:
         if not self.is_plain(name):
             return f"EXISTS ({self._found(name, '')} AND k.mask <> k.value)"
         entries = {number for number, _ in self.masked_columns[name]}
-        unmasked = _unmasked(self.table.columns[name], self.masked_columns[name][0][1].strategy)
-        return f"m.entries && {_array(entries)} AND {unmasked}"
+        has_unmasked = unmasked(self.table.columns[name], self.masked_columns[name][0][1].strategy)
+        return f"m.entries && {_array(entries)} AND {has_unmasked}"
 
     def leave_masked(self) -> str:
         """Leaves the rows out in which all is masked already, as could not be told before their values were staged."""
@@ -333,69 +361,6 @@ class Target:
             for number, entry in self.masks.items()
             if any((rule := entry.columns.get(column)) is not None and rule.mask is Strategy.NULL for column in columns)
         }
-
-
-def email_of(column: str) -> str:
-    """The form in which addresses are compared, as an index on it would have it."""
-    return f'lower(btrim({column}::text, {_BLANKS_SQL})) COLLATE "C"'
-
-
-def _by(entry: Deletion, table: Table) -> tuple[Column, tuple[str, ...]]:
-    found = find_column(table, entry.by)
-    assert found is not None, "the checks passed"
-    return found
-
-
-def _holds(entry: Deletion, table: Table) -> str:
-    """Whether row ``t`` holds an identity of the slice: in a column, in an element of it, or at a path in it."""
-    column, path = _by(entry, table)
-    value = f"t.{quote(column.name)}"
-    if not path and not column.array:
-        return _is_wanted(entry, column, value)
-    if path:
-        keys = "".join(f".{json.dumps(key)}" for key in path).replace("'", "''")
-        each = f"jsonb_path_query({value}::jsonb, 'lax ${keys}.**') AS j, LATERAL (SELECT j #>> '{{}}' AS v) AS e"
-        return f"EXISTS (SELECT FROM {each} WHERE {_is_wanted(entry, AS_TEXT, 'e.v')})"
-    among = ""
-    if column.family is Family.TEXT and entry.holds is not IdentityKind.EMAIL:  # what an index on the array serves
-        wanted = f"SELECT i.value::{column.element} FROM pg_temp.erasure_identity AS i WHERE i.kind = '{entry.holds}'"
-        among = f"{value} && ARRAY({wanted}) AND "
-    return f"{among}EXISTS (SELECT FROM unnest({value}) AS e (v) WHERE {_is_wanted(entry, column, 'e.v')})"
-
-
-def _is_wanted(entry: Deletion, column: Column, value: str) -> str:
-    stored, wanted = _compared(entry, column, value)
-    exact = ""
-    if column.family is Family.TEXT and entry.holds is not IdentityKind.EMAIL:
-        exact = f'AND {stored}::text COLLATE "C" = i.value'  # whatever the column's type or collation takes for equal
-    return (
-        "EXISTS (SELECT FROM pg_temp.erasure_identity AS i "
-        f"WHERE i.kind = '{entry.holds.value}' AND {stored} = {wanted} {exact})"
-    )
-
-
-def _compared(entry: Deletion, column: Column, value: str) -> tuple[str, str]:
-    """What of a value is compared with what of identity ``i``; an index on the former serves."""
-    if entry.holds is IdentityKind.EMAIL:
-        return email_of(value), "i.value"
-    wanted = {
-        Family.TEXT: f"i.value::{column.element}",
-        Family.INTEGER: "i.number",
-        Family.NUMERIC: "i.number::numeric",
-        Family.UUID: "i.uuid",
-    }
-    return value, wanted[column.family]
-
-
-def _unmasked(column: Column, strategy: Strategy) -> str:
-    """Whether a column of row ``t`` holds something that is no mask yet."""
-    value = f"t.{quote(column.name)}"
-    if strategy is Strategy.NULL:
-        return f"{value} IS NOT NULL"
-    if column.family is Family.INTEGER:
-        bits = BITS[column.element]
-        return f"{value} >= {2 ** (bits - 2) - 2 ** (bits - 1)}"
-    return f"{value}::text COLLATE \"C\" !~ '^{CONSTANT}(-[a-z2-7]{{26}})?$'"
 
 
 def _array(entries: Collection[int]) -> str:

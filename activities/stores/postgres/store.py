@@ -35,6 +35,7 @@ from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.erasing import Erasure
 from activities.stores.postgres.masks import Masks
 from activities.stores.postgres.pre_images import back_up_name
+from activities.stores.postgres.ranges import RANGES, Ranges, without_index
 from activities.stores.postgres.restoring import put_back
 from activities.stores.postgres.statements import SESSION, STAGING, Target
 from activities.stores.postgres.survey import survey
@@ -53,8 +54,9 @@ class PostgresStore:
     Args:
         pool: Shared by the worker's activities.
         data_map: What is deleted and masked.
-        heartbeat: Told every table and page.
+        heartbeat: Told every table, range and page.
         lock_timeout: Seconds to wait for what the application holds; then the slice is tried again.
+        ranges: How tables are read that are big and lack an index.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class PostgresStore:
         heartbeat: Heartbeat,
         *,
         lock_timeout: float = LOCK_TIMEOUT,
+        ranges: Ranges = RANGES,
     ) -> None:
         self._pool = pool
         self._map = data_map
         self._heartbeat = heartbeat
         self._lock_timeout = lock_timeout
+        self._ranges = ranges
 
     async def probe(self) -> Health:
         """Compares the data map with the catalogue, and the rights with what will be needed."""
@@ -95,7 +99,7 @@ class PostgresStore:
                 for target in targets:
                     problems += (missing := list(checks.rights(target, rights[target.table.oid])))
                     if can_stage and not missing:
-                        notes += await checks.without_index(connection, target)
+                        notes += checks.unserved(target, await without_index(connection, target))
                 return Health(server["version"], sorted(tables), problems, warnings, notes)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
@@ -172,7 +176,8 @@ class PostgresStore:
             raise CriticalError(f"postgres {problem.place}", problem.what, f"{problem.remedy}.")
         people = IdentitySet([contributor async for page in part.pages() for contributor in page])
         masks = Masks(masker, people)
-        erasure = Erasure(connection, _targets(self._map, tables), foreign_keys, masks, self._heartbeat)
+        targets = _targets(self._map, tables)
+        erasure = Erasure(connection, targets, foreign_keys, masks, self._heartbeat, self._ranges)
         await erasure.stage(part)
         return erasure
 
