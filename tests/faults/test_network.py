@@ -33,7 +33,7 @@ SUFFER = {"back_up_postgres": "vault"} | {f"erase_{store}": store for store in S
 LATENCY = (Fault("latency", {"latency": 5_000}, seconds=6),)
 """The first answer comes after five seconds, and what follows until the sixth as late."""
 
-LOSSES = (Fault("limit_data", {"bytes": 1_500}), Fault("timeout", {"timeout": 0}))
+LOSSES = (Fault("limit_data", {"bytes": 500}), Fault("timeout", {"timeout": 0}))
 """The server does what it is asked, and its answer is cut in the middle, or never comes."""
 
 IMPATIENT = {
@@ -69,7 +69,7 @@ async def test_a_batch_ends_right_though_every_server_is_slow_or_silent_or_loses
     *slow, losing, losing_too = await asyncio.gather(*at_once)
     assert {each.name for batch in slow for each in batch if each.seconds >= 5} >= SUFFER.keys(), slow
     failed = {each.name for each in [*losing, *losing_too] if each.failure == "TransientError"}
-    assert failed == SUFFER.keys(), (losing, losing_too)
+    assert failed >= SUFFER.keys(), (losing, losing_too)
 
 
 async def test_a_batch_whose_servers_are_cut_off_parks_and_retry_finishes_it(
@@ -78,7 +78,7 @@ async def test_a_batch_whose_servers_are_cut_off_parks_and_retry_finishes_it(
     async with _bench(prompt_stack, tmp_path / "cut") as bench:
         bench.change_map("max_attempts = 10", "max_attempts = 2")
         proxied = Proxied.behind(toxiproxy, {**bench.env, **IMPATIENT}, "cut")
-        cuts = {"back_up_elasticsearch": "vault"} | {
+        cuts = {"verify_back_up": "vault"} | {
             f"{verb}_{store}": store for verb in ("erase", "restore") for store in STORES
         }
         before = await contents.read(bench.env, bench.platform.names)
@@ -182,4 +182,5 @@ async def _bench(stack: HasEnv, folder: Path) -> AsyncIterator[Bench]:
     async with benches.bench(stack, folder, TINY) as made:
         made.change_map("slice_size = 4", "slice_size = 7")
         made.change_map("concurrency = 2", "concurrency = 1")
+        made.change_map("heartbeat_timeout = 2", "heartbeat_timeout = 30")  # no worker dies here
         yield made

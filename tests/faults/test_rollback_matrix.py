@@ -39,16 +39,17 @@ async def _fails_and_is_rolled_back(stack: HasEnv, folder: Path, store: str, *, 
     async with benches.bench(stack, folder, TINY) as bench, breakable(bench, store):
         bench.change_map("slice_size = 4", "slice_size = 7")
         bench.change_map("concurrency = 2", "concurrency = 1")
-        before = await contents.read(stack.env, bench.platform.names)
+        env = {**bench.env, "ERASURE_REDIS__URL": stack.env["ERASURE_REDIS__URL"]}  # of a user who keeps their rights
+        before = await contents.read(env, bench.platform.names)
         async with forked(bench, halts):
             batch_id = (await bench.erase("--detach")).json["batch_id"]
             await halts.reached(name)
             async with broken(bench, store, whole=not middle):
                 halts.let_go(name)
                 await bench.reached(batch_id, store, PhaseState.PARKED)
-                failed = await contents.read(stack.env, bench.platform.names)
+                failed = await contents.read(env, bench.platform.names)
             rolled = await bench.starter("rollback", batch_id, "--json")
-        after = await contents.read(stack.env, bench.platform.names)
+        after = await contents.read(env, bench.platform.names)
     if middle:
         assert any(f" {store}" in record for record in differences(before, failed)), "it had begun"
     assert (rolled.code, rolled.json["outcome"]) == (ExitCode.FAILED, "rolled back"), rolled.stderr

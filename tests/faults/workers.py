@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from temporalio.client import Client
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, WorkerConfig
+from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, WorkerConfig
 
 from activities.settings import TemporalSettings, load
 from activities.temporal import connect
@@ -57,6 +57,7 @@ class _Tuned(SimplePlugin):
         config["build_id"] = "tests"  # else every process hashes all modules
         if self._mortal:
             config["max_cached_workflows"] = 0
+            config["workflow_runner"] = UnsandboxedWorkflowRunner()  # else every task imports the workflows anew
         config["activity_task_poller_behavior"] = config["workflow_task_poller_behavior"] = _POLLERS
         return config
 
