@@ -69,12 +69,12 @@ class Worker:
     async def kill(self) -> None:
         """Ends it as a crash does."""
         self.process.send_signal(signal.SIGKILL)
-        await self.process.wait(60)
+        await self.process.wait(120)
 
     async def stop(self) -> int:
         """Asks it to drain; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return await self.process.wait(60)
+        return await self.process.wait(120)
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Bench:
         process = module("worker", [], self.env, Streams(log, log))
         running = Worker(process, log)
         try:
-            await until(lambda: "worker started" in log.read_text() or process.returncode is not None, 60)
+            await until(lambda: "worker started" in log.read_text() or process.returncode is not None, 180)
             assert process.returncode is None, log.read_text()
             yield running
         finally:
@@ -134,7 +134,7 @@ class Bench:
             phase = next(phase for phase in status.phases if phase.store == store)
             return phase.state is state and phase.done >= done
 
-        await until_async(there, 60)
+        await until_async(there, 180)
 
     async def leaks(self) -> list[str]:
         """The people who are named in a worker's log, or in anything that Temporal keeps of this bench's batches."""
@@ -164,7 +164,7 @@ async def starter(env: Mapping[str, str], *arguments: str) -> Finished:
     """
     with tempfile.TemporaryDirectory() as folder:
         streams = Streams(Path(folder, "stdout"), Path(folder, "stderr"))
-        code = await module("starter", arguments, env, streams).wait(120)
+        code = await module("starter", arguments, env, streams).wait(240)
         return Finished(code, streams.stdout.read_text("utf-8"), streams.stderr.read_text("utf-8"))
 
 

@@ -96,7 +96,7 @@ async def test_a_batch_whose_servers_are_cut_off_parks_and_retry_finishes_it(
                     (phase,) = [phase for phase in status.phases if phase.store == store]
                     return phase.state is state and ADDRESSES[server] in (phase.error or "")
 
-                await until_async(parked, 60)
+                await until_async(parked, 180)
                 await asyncio.to_thread(proxied.proxies[server].heal)
                 await handle.signal(EraseContributors.retry, Command("test", phase=store))
 

@@ -58,9 +58,9 @@ async def test_a_batch_ends_right_though_every_server_dies_in_its_phase_and_star
                     await asyncio.to_thread(own_stack.temporal.start)
                 async with _at_work(bench, store) as is_at_work:
                     halts.let_go(name)
-                    await until_async(is_at_work, 60)
+                    await until_async(is_at_work, 180)
                     await asyncio.to_thread(server.kill)
-                    await until_async(partial(_failed, handle, name), 60)
+                    await until_async(partial(_failed, handle, name), 180)
                 await asyncio.to_thread(server.start)
             erased = await bench.starter("watch", batch_id, "--json")
         after = await bench.census()

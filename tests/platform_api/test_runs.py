@@ -80,7 +80,7 @@ async def test_a_long_test_whose_worker_dies_goes_on_and_hands_no_work_in_twice(
     before = [await platform.commits(person) for person in people]
     async with bench.worker() as worker:
         command = asyncio.ensure_future(bench.starter("api-test", platform.job_url, str(bench.csv), "--json"))
-        await until(lambda: worker.log.read_text().count("work given and taken") > 2, 60)  # the second page
+        await until(lambda: worker.log.read_text().count("work given and taken") > 2, 180)  # the second page
         await worker.kill()
     async with bench.worker() as worker:
         finished = await command

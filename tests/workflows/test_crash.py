@@ -64,9 +64,9 @@ async def test_a_batch_whose_worker_was_killed_in_a_phase_ends_right_with_anothe
             scheduled, completed = await activities(handle, f"erase_{store}")
             return bool(scheduled if whole_batch else completed)
 
-        await until_async(erases, 60)
+        await until_async(erases, 180)
         async with held_back(bench, store):
-            await until_async(in_the_middle, 60)
+            await until_async(in_the_middle, 180)
             await worker.kill()
         _, completed = await activities(handle, f"erase_{store}")
         assert completed < (1 if whole_batch else SLICES), "it was killed in the middle"
@@ -96,7 +96,7 @@ async def test_a_worker_that_is_asked_to_stop_drains_and_another_one_goes_on(ben
         async def in_the_middle() -> bool:
             return (await activities(handle, "erase_elasticsearch"))[1] >= 1
 
-        await until_async(in_the_middle, 60)
+        await until_async(in_the_middle, 180)
         assert await worker.stop() == 0
         assert '"event": "worker stopped"' in worker.log.read_text()
     scheduled, completed = await activities(handle, "erase_elasticsearch")

@@ -43,7 +43,7 @@ async def test_a_long_batch_goes_on_as_a_new_run_and_nothing_is_lost(impatient: 
         async def erases() -> bool:
             return (await handle.query(EraseContributors.status)).stage is Stage.ERASE
 
-        await until_async(erases, 60)
+        await until_async(erases, 180)
         await handle.signal(EraseContributors.pause, Command("dana", "lunch"))
         await handle.signal(EraseContributors.resume, Command("dana", "back"))
         finished = await bench.starter("watch", batch_id, "--json")

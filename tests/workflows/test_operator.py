@@ -36,7 +36,7 @@ async def reached(bench: Bench, batch_id: str, stage: Stage) -> None:
     async def there() -> bool:
         return (await handle.query(EraseContributors.status)).stage is stage
 
-    await until_async(there, 60)
+    await until_async(there, 180)
 
 
 async def test_a_rollback_after_the_end_puts_back_exactly_what_was_there(bench: Bench) -> None:
@@ -148,7 +148,7 @@ async def test_pause_holds_a_batch_between_slices_and_in_clickhouses_wait_until_
             rows = await clients.clickhouse.fetch(running)
             return bool(rows[0]["n"])
 
-        await until_async(mutates, 60)
+        await until_async(mutates, 180)
         assert (await bench.starter("pause", batch_id)).code == ExitCode.ERASED
         twice = await bench.starter("pause", batch_id)
         assert (twice.code, "it is paused already" in twice.stderr) == (ExitCode.BAD_INPUT, True)
@@ -277,7 +277,7 @@ async def _into_its_phases(bench: Bench, *options: str) -> str:
     async def erases() -> bool:
         return (await handle.query(EraseContributors.status)).stage is Stage.ERASE
 
-    await until_async(erases, 60)
+    await until_async(erases, 180)
     await handle.signal(EraseContributors.pause, Command("test"))
     return batch_id
 
