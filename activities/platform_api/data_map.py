@@ -118,7 +118,7 @@ class CommitCall(Call):
     may_hold = ("job_id", "secret", "contributor_id", "work_id", "idempotency_key")
     must_hold = ("work_id",)
 
-    path: Path = "/api/v1/jobs/{job_id}/work/{work_id}/commit"
+    path: Path = "/api/v1/jobs/{job_id}/units/{work_id}/commit"
     headers: dict[str, str] = Field(
         default_factory=lambda: {"X-Job-Secret": "{secret}", "Idempotency-Key": "{idempotency_key}"}
     )

@@ -192,7 +192,7 @@ def application(dsn: str, redis_url: str, token: str, schema: str, key_prefix: s
     app.cleanup_ctx.append(backend)
     app.router.add_get("/health", health)
     app.router.add_post(r"/api/v1/jobs/{job:\d{1,18}}/fetch", fetch)
-    app.router.add_post(r"/api/v1/jobs/{job:\d{1,18}}/work/{work:\d{1,18}}/commit", commit)
+    app.router.add_post(r"/api/v1/jobs/{job:\d{1,18}}/units/{work:\d{1,18}}/commit", commit)
     return app
 
 

@@ -102,7 +102,7 @@ async def play(platform: Desk, folder: Path) -> Scenario:
     schema = (await platform.sql("SELECT '{}'"))[0][0]
     await platform.sql("DO $do$ BEGIN " + REFUSES.format(schema, refused.contributor_id) + "; END $do$")
     out, none = str(folder / "out"), str(folder / "there-is-none.csv")
-    wrong_url = f"https://platform.example/work?secret={platform.secret}"
+    wrong_url = f"https://platform.example/units?secret={platform.secret}"
     async with bench.worker() as worker:
         finished, bad_url, bad_csv = await asyncio.gather(
             bench.starter("api-test", platform.job_url, str(bench.csv), "--json", "-o", out),
