@@ -31,7 +31,7 @@ class Postgres(Server):
             initdb = [*_as_nobody_special(), _program("initdb"), "--pgdata", str(data), "--username", "postgres"]
             run([*initdb, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
         # the demo's and tests' data need no protection from a power cut
-        settings = ["fsync=off", "max_connections=200", f"unix_socket_directories={self.folder}", "log_statement=none"]
+        settings = ["fsync=off", "max_connections=200", "unix_socket_directories=", "log_statement=none"]
         options = [part for setting in settings for part in ("-c", setting)]
         return [
             *_as_nobody_special(),
