@@ -25,6 +25,32 @@ settings.load_profile("any machine")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW = ("faults", "workflows", "devstack", "cli", "replay")
+"""Folders with tests of half a minute and more."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deals the slow tests out to all processes, at the head of each one's share: else the last runs alone.
+
+    Tests that share something of their module stay together.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    shares: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        shares.setdefault(_shares(item), []).append(item)
+    slow = [share for share in shares.values() if share[0].path.parent.name in SLOW]
+    fast = [share for share in shares.values() if share[0].path.parent.name not in SLOW]
+    dealt = [share for number in range(processes) for kind in (slow, fast) for share in kind[number::processes]]
+    items[:] = [item for share in dealt for item in share]
+
+
+def _shares(item: pytest.Item) -> str:
+    """What an item has to stay with: its module, where that has a fixture of its own."""
+    assert isinstance(item, pytest.Function)
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return str(item.path) if any(each[-1].scope == "module" for each in fixtures) else item.nodeid
+
+
 @dataclass(frozen=True)
 class Elsewhere:
     """A stack that another process runs.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -10,52 +12,158 @@ from temporalio.client import WorkflowExecutionStatus
 from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.plan import SMALL
 from devstack.platform.seed import plan
+from devstack.platform.tally import Count
 from starter.exit_codes import ExitCode
-from tests.bench import Bench, until_async
+from tests import bench as benches
+from tests.bench import Bench, Finished, HasEnv, until_async
 from tests.history import leaks, texts
 
 STORES = ["elasticsearch", "clickhouse", "postgres", "s3", "redis"]
 
 
-async def test_a_batch_is_erased_from_every_store_and_nobody_else_is_touched(bench: Bench) -> None:
-    before = await bench.census()
-    async with bench.worker():
-        finished = await bench.erase()
-    after = await bench.census()
+@dataclass(frozen=True)
+class Ended:
+    """A batch that was submitted, followed by `watch`, and looked at with every command.
 
-    assert finished.code == ExitCode.ERASED, finished.stderr
-    assert {row.store for row in before if row.batch} == set(STORES)
-    assert [(row.store, row.place) for row in after if row.batch and not row.place.endswith(ALL_VERSIONS)] == []
-    assert {(row.store, row.place): row.others for row in after} == {
-        (row.store, row.place): row.others for row in before
+    Args:
+        bench: What it ran on.
+        before: What the stores held.
+        after: What they held in the end.
+        submitted: The submission's answer.
+        watched: What `watch` said.
+        again: The answer to a second submission of the same file.
+        other: The answer to another file under the same name.
+        shown: What `status`, `list` and `report` said, by command.
+        written: Names of the files that `report -o` wrote.
+        kept: Every text that Temporal keeps of the batch.
+        leaks: The people who are named where nobody must be.
+        log: What the worker said.
+        status: What Temporal says of the workflow.
+        summary: What the Web UI shows of it in one line.
+    """
+
+    bench: Bench
+    before: tuple[Count, ...]
+    after: tuple[Count, ...]
+    submitted: Finished
+    watched: Finished
+    again: Finished
+    other: Finished
+    shown: dict[str, Finished]
+    written: set[str]
+    kept: list[str]
+    leaks: list[str]
+    log: str
+    status: WorkflowExecutionStatus | None
+    summary: str
+
+
+@pytest.fixture(scope="module")
+def ended(stack: HasEnv, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """One batch, for all tests that only look at it."""
+    return asyncio.run(_run(stack, tmp_path_factory.mktemp("erase")))
+
+
+async def _run(stack: HasEnv, folder: Path) -> Ended:
+    async with benches.bench(stack, folder) as bench:
+        batch_id = f"named-{bench.platform.names.database[-8:]}"
+        before = await bench.census()
+        async with bench.worker() as worker:
+            submitted = await bench.erase("--batch", batch_id, "--detach")
+            watched = await bench.starter("watch", batch_id, "--json")
+            after = await bench.census()
+            shown = {
+                "status": await bench.starter("status", batch_id, "--json"),
+                "list": await bench.starter("list", "--json"),
+                "report": await bench.starter("report", batch_id),
+                "report --json": await bench.starter("report", batch_id, "--json"),
+                "report -o": await bench.starter("report", batch_id, "-o", str(folder / "reports")),
+            }
+            again = await bench.erase("--batch", batch_id)
+            bench.csv.write_text("contributor_id\nsomebody-else\n")
+            other = await bench.erase("--batch", batch_id)
+            client = await bench.temporal()
+            description = await client.get_workflow_handle(batch_id).describe()
+        return Ended(
+            bench,
+            before,
+            after,
+            submitted,
+            watched,
+            again,
+            other,
+            shown,
+            {path.name for path in (folder / "reports").iterdir()},
+            await texts(client, batch_id),
+            await bench.leaks(),
+            worker.log.read_text(),
+            description.status,
+            await description.static_summary() or "",
+        )
+
+
+def test_a_batch_is_erased_from_every_store_and_nobody_else_is_touched(ended: Ended) -> None:
+    assert (ended.watched.code, ended.watched.json["outcome"]) == (ExitCode.ERASED, "erased"), ended.watched.stderr
+    assert {row.store for row in ended.before if row.batch} == set(STORES)
+    assert [(row.store, row.place) for row in ended.after if row.batch and not row.place.endswith(ALL_VERSIONS)] == []
+    assert {(row.store, row.place): row.others for row in ended.after} == {
+        (row.store, row.place): row.others for row in ended.before
     }
 
 
-async def test_the_report_counts_what_was_there_and_what_was_done(bench: Bench) -> None:
-    before = [row for row in await bench.census() if not row.place.endswith(ALL_VERSIONS)]
+def test_the_report_counts_what_was_there_and_what_was_done(ended: Ended) -> None:
+    before = [row for row in ended.before if not row.place.endswith(ALL_VERSIONS)]
     counted = {store: sum(row.batch for row in before if row.store == store) for store in STORES}
-    async with bench.worker():
-        report = (await bench.erase()).json
-    assert report["outcome"] == "erased"
-    assert report["contributors"] == len(bench.platform.sample)
-    assert report["unknown"] == 0
+    report, people = ended.watched.json, len(ended.bench.platform.sample)
+    assert (report["outcome"], report["contributors"], report["unknown"]) == ("erased", people, 0)
     assert [phase["store"] for phase in report["phases"]] == STORES
     for phase in report["phases"]:
         assert phase["state"] == "done", phase
         assert phase["tally"]["changed"] == phase["tally"]["matched"] == sum(phase["before"].values())
         assert sum(phase["before"].values()) >= counted[phase["store"]] > 0
         assert sum(phase["after"].values()) == 0
-        assert phase["done"] == phase["total"] == len(bench.platform.sample)
+        assert phase["done"] == phase["total"] == people
 
 
-async def test_nothing_that_temporal_keeps_names_a_person(bench: Bench) -> None:
-    async with bench.worker() as worker:
-        report = (await bench.erase()).json
-        kept = await texts(await bench.temporal(), report["batch_id"])
-    assert {"erase_postgres", "Probe s3", report["manifest_digest"]} < set(kept), "payloads are searched as well"
-    assert leaks([*kept, str(report)], bench.platform.people) == []
-    assert "worker started" in worker.log.read_text(), "logs are searched as well"
-    assert await bench.leaks() == []
+def test_nothing_that_temporal_keeps_names_a_person(ended: Ended) -> None:
+    report = ended.watched.json
+    assert {"erase_postgres", "Probe s3", report["manifest_digest"]} < set(ended.kept), "payloads are searched as well"
+    assert leaks([*ended.kept, str(report)], ended.bench.platform.people) == []
+    assert "worker started" in ended.log, "logs are searched as well"
+    assert ended.leaks == []
+
+
+def test_the_same_file_submitted_twice_is_one_batch(ended: Ended) -> None:
+    assert ended.again.code == ExitCode.ERASED
+    assert ended.again.json == ended.watched.json
+    assert "already" in ended.again.stderr
+
+
+def test_a_name_that_belongs_to_another_file_is_refused(ended: Ended) -> None:
+    assert ended.other.code == ExitCode.BAD_INPUT
+    assert "another file" in ended.other.stderr
+
+
+def test_a_detached_batch_is_followed_by_watch_and_shown_by_status_list_and_report(ended: Ended) -> None:
+    assert ended.submitted.code == ExitCode.ERASED, ended.submitted.stderr
+    batch_id, report = ended.submitted.json["batch_id"], ended.watched.json
+    assert ended.shown["status"].json == report
+    listed = [row["status"] for row in ended.shown["list"].json if row["batch_id"] == batch_id]
+    assert listed == ["running"], "its way back is open"
+    known = {"stage", "retained_until", "holds", "stayers"}  # the report is written before the way back is opened
+    assert {key: value for key, value in ended.shown["report --json"].json.items() if key not in known} == {
+        key: value for key, value in report.items() if key not in known
+    }
+    assert f"# Batch {batch_id}: erased from every store" in ended.shown["report"].stdout
+    assert ended.shown["report -o"].code == ExitCode.ERASED
+    assert ended.written == {f"{batch_id}.md", f"{batch_id}.json"}
+
+
+def test_the_web_ui_reads_as_a_person_would_want(ended: Ended) -> None:
+    assert ended.status is WorkflowExecutionStatus.RUNNING, "its way back is open"
+    assert ended.summary.startswith(f"Erase {len(ended.bench.platform.sample)} contributors")
+    assert {"slice 1 of 4", "slice 4 of 4", "the whole batch"} <= set(ended.kept)
+    assert {f"Probe {store}" for store in STORES} <= set(ended.kept)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +199,6 @@ async def test_the_search_for_leaks_reads_what_a_workflow_was_started_with_and_w
     (bench.folder / "worker-nobody.log").unlink()
 
 
-async def test_the_same_file_submitted_twice_is_one_batch(bench: Bench) -> None:
-    async with bench.worker():
-        first = await bench.erase()
-        second = await bench.erase()
-    assert second.code == ExitCode.ERASED
-    assert second.json == first.json
-    assert "already" in second.stderr
-
-
 async def test_a_batch_that_was_refused_goes_on_when_its_cause_is_mended(bench: Bench) -> None:
     async with bench.worker():
         bench.change_map('by = "actor_worker_id"', 'by = "actor"')
@@ -113,41 +212,6 @@ async def test_a_batch_that_was_refused_goes_on_when_its_cause_is_mended(bench: 
     assert erased.code == ExitCode.ERASED, erased.stderr
 
 
-async def test_a_detached_batch_is_followed_by_watch_and_shown_by_status_list_and_report(bench: Bench) -> None:
-    async with bench.worker():
-        submitted = await bench.erase("--detach")
-        assert submitted.code == ExitCode.ERASED, submitted.stderr
-        batch_id = submitted.json["batch_id"]
-        watched = await bench.starter("watch", batch_id, "--json")
-        assert (watched.code, watched.json["outcome"]) == (ExitCode.ERASED, "erased")
-        status = await bench.starter("status", batch_id, "--json")
-        assert status.json == watched.json
-        listed = await bench.starter("list", "--json")
-        assert [row["status"] for row in listed.json if row["batch_id"] == batch_id] == ["running"], (
-            "its way back is open"
-        )
-        report = await bench.starter("report", batch_id, "--json")
-        known = {"stage", "retained_until", "holds", "stayers"}  # the report is written before the way back is opened
-        assert {key: value for key, value in report.json.items() if key not in known} == {
-            key: value for key, value in watched.json.items() if key not in known
-        }
-        markdown = await bench.starter("report", batch_id)
-        assert f"# Batch {batch_id}: erased from every store" in markdown.stdout
-        written = await bench.starter("report", batch_id, "-o", str(bench.folder / "reports"))
-        assert written.code == ExitCode.ERASED
-        assert {path.name for path in (bench.folder / "reports").iterdir()} == {f"{batch_id}.md", f"{batch_id}.json"}
-
-
-async def test_a_name_that_belongs_to_another_file_is_refused(bench: Bench) -> None:
-    name = f"named-{bench.platform.names.database[-8:]}"
-    async with bench.worker():
-        assert (await bench.erase("--batch", name)).code == ExitCode.ERASED
-        bench.csv.write_text("contributor_id\nsomebody-else\n")
-        other = await bench.erase("--batch", name)
-    assert other.code == ExitCode.BAD_INPUT
-    assert "another file" in other.stderr
-
-
 async def test_without_a_worker_the_batch_waits_and_says_so(bench: Bench) -> None:
     submitted = await bench.erase("--detach")
     batch_id = submitted.json["batch_id"]
@@ -156,16 +220,3 @@ async def test_without_a_worker_the_batch_waits_and_says_so(bench: Bench) -> Non
     assert "No worker answers" in status.stderr
     async with bench.worker():
         assert (await bench.starter("watch", batch_id, "--json")).code == ExitCode.ERASED
-
-
-async def test_the_web_ui_reads_as_a_person_would_want(bench: Bench) -> None:
-    async with bench.worker():
-        report = (await bench.erase()).json
-        client = await bench.temporal()
-        handle = client.get_workflow_handle(report["batch_id"])
-        description = await handle.describe()
-        details = await texts(client, report["batch_id"])
-    assert description.status is WorkflowExecutionStatus.RUNNING, "its way back is open"
-    assert (await description.static_summary() or "").startswith(f"Erase {len(bench.platform.sample)} contributors")
-    assert {"slice 1 of 4", "slice 4 of 4", "the whole batch"} <= set(details)
-    assert {f"Probe {store}" for store in STORES} <= set(details)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
-
-from activities.status import Stage
+from activities.status import PhaseState, Stage
 from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.tally import Count
@@ -61,24 +60,30 @@ async def test_a_rollback_after_the_end_puts_back_exactly_what_was_there(bench: 
     assert (command["kind"], command["operator"], command["reason"]) == ("rollback", "dana", "wrong file")
 
 
-@pytest.mark.parametrize("store", STORES[:4])
-async def test_a_parked_phase_resumes_after_retry(bench: Bench, store: str) -> None:
+async def test_every_phase_that_parks_resumes_after_retry(bench: Bench) -> None:
     before = await bench.census()
-    async with breakable(bench, store), bench.worker():
+    async with AsyncExitStack() as causes, bench.worker():
+        for store in STORES[:4]:
+            await causes.enter_async_context(breakable(bench, store))
         batch_id = await _into_its_phases(bench)
-        async with broken(bench, store):
-            await _let_go(bench, batch_id)
-            parked = await bench.starter("watch", batch_id, "--json")
-            assert (parked.code, phase(parked, store)["state"]) == (ExitCode.PARKED, "parked"), parked.stderr
-        retried = await bench.starter("retry", batch_id, "--phase", store, "--json")
-    assert retried.code == ExitCode.ERASED, retried.stdout + retried.stderr
-    assert retried.json["outcome"] == "erased"
+        ills = {store: await causes.enter_async_context(AsyncExitStack()) for store in STORES[:4]}
+        for store, ill in ills.items():
+            await ill.enter_async_context(broken(bench, store))
+        await _let_go(bench, batch_id)
+        for store, ill in ills.items():
+            await bench.reached(batch_id, store, PhaseState.PARKED)
+            await ill.aclose()
+            handle = (await bench.temporal()).get_workflow_handle(batch_id)
+            await handle.signal(EraseContributors.retry, Command("test", phase=store))
+        retried = await bench.starter("watch", batch_id, "--json")
+    assert (retried.code, retried.json["outcome"]) == (ExitCode.ERASED, "erased"), retried.stdout + retried.stderr
     after = await bench.census()
     assert {key: row.others for key, row in held(after).items()} == {
         key: row.others for key, row in held(before).items()
     }
-    tally = phase(retried, store)["tally"]
-    assert tally["changed"] + tally["already_clean"] == sum(phase(retried, store)["before"].values())
+    for store in STORES[:4]:
+        tally = phase(retried, store)["tally"]
+        assert tally["changed"] + tally["already_clean"] == sum(phase(retried, store)["before"].values())
 
 
 async def test_a_parked_phase_that_is_skipped_ends_with_a_warning_and_can_run_again(bench: Bench) -> None:
