@@ -9,9 +9,9 @@ Nothing is folded further: `ß` is not `ss`, `ı` is not `i`, an accent is no de
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii as _quoted
 
 from activities.contract import Contributor
 from activities.masking import IdentityFinder, lower
@@ -45,7 +45,11 @@ def forms(value: str, kind: IdentityKind) -> set[str]:
 
 def canonical(contributor_id: str, emails: Iterable[str], worker_ids: Iterable[str]) -> bytes:
     """A contributor as the digest of a CSV is taken: the same for the same identities, in whatever order they stand."""
-    return json.dumps([contributor_id, sorted(emails), sorted(worker_ids)]).encode() + b"\n"
+    return f"[{_quoted(contributor_id)}, [{_joined(emails)}], [{_joined(worker_ids)}]]\n".encode()
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", ".join(map(_quoted, sorted(values)))
 
 
 class IdentitySet:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -151,8 +150,8 @@ class CsvFile:
                         more += 1
                     continue
                 known = len(seen)
-                if _is_news(row, seen):
-                    digest.update(canonical(row.contributor_id, row.emails, row.worker_ids))
+                if news := _news(row, seen):
+                    digest.update(news)
                 duplicates += len(seen) == known
             encoding = file.encoding
         if problems:
@@ -175,8 +174,8 @@ class CsvFile:
         seen: dict[bytes, int] = {}
         with self._open() as file:
             for row in self._rows(file)[0]:
-                if isinstance(row, Row) and _is_news(row, seen):
-                    digest.update(canonical(row.contributor_id, row.emails, row.worker_ids))
+                if isinstance(row, Row) and (news := _news(row, seen)):
+                    digest.update(news)
                     yield row
         if digest.digest() != self._summary.digest:
             raise CsvError(self._path, [Problem(None, "it changed while it was read: submit it again")])
@@ -327,19 +326,21 @@ def _is_address(value: str) -> bool:
     return bool(name and at and host) and not _CONTROL.search(value)
 
 
-def _is_news(row: Row, seen: dict[bytes, int]) -> bool:
-    """Whether a row says something new, by digests: a million ids have to fit into little memory.
+def _news(row: Row, seen: dict[bytes, int]) -> bytes:
+    """What a row says that no earlier one did, in canonical form; nothing where it says nothing new.
+
+    By digests: a million ids have to fit into little memory.
 
     Args:
         row: The row.
         seen: 96 bits of each id's hash, and 60 of the hash of the identities that came with it first.
     """
+    written = canonical(row.contributor_id, row.emails, row.worker_ids)
     key = hashlib.blake2b(row.contributor_id.encode(), digest_size=12).digest()
     identities = 0
     if row.emails or row.worker_ids:
-        content = json.dumps([sorted(row.emails), sorted(row.worker_ids)]).encode()
-        identities = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 4
+        identities = int.from_bytes(hashlib.blake2b(written, digest_size=8).digest()) >> 4
     if key not in seen:
         seen[key] = identities
-        return True
-    return identities not in (0, seen[key])
+        return written
+    return b"" if identities in (0, seen[key]) else written

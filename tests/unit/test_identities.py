@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.contract import Contributor
-from activities.identities import BLANKS, IdentityKind, IdentitySet, forms, normal
+from activities.identities import BLANKS, IdentityKind, IdentitySet, canonical, forms, normal
 
 ALL = list(IdentityKind)
 PEOPLE = IdentitySet([Contributor("12", (" Bob@X.io ",), ("w-1",)), Contributor("c-7", ("a+b@x.io", "A+B@x.io"))])
@@ -79,3 +81,12 @@ def test_other_identities_have_one_form(value: str, kind: IdentityKind) -> None:
 def test_addresses_with_other_letters_match_letter_by_letter(one: str, other: str, same: bool) -> None:
     assert IdentitySet([Contributor("c-1", (one,))]).holds(other, [IdentityKind.EMAIL]) is same
     assert IdentitySet([Contributor("c-1", (other,))]).holds(one, [IdentityKind.EMAIL]) is same
+
+
+@given(st.text(), st.lists(st.text(), max_size=3), st.lists(st.text(), max_size=3))
+def test_the_canonical_form_of_a_contributor_is_one_line_of_json(
+    contributor_id: str, emails: list[str], worker_ids: list[str]
+) -> None:
+    written = canonical(contributor_id, emails, worker_ids)
+    assert written == json.dumps([contributor_id, sorted(emails), sorted(worker_ids)]).encode() + b"\n"
+    assert written == canonical(contributor_id, reversed(emails), reversed(worker_ids))
