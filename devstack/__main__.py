@@ -17,6 +17,7 @@ import psutil
 import typer
 from rich.console import Console
 
+from devstack.chromium import Chromium
 from devstack.kafka import Kafka
 from devstack.kms import Kms
 from devstack.platform import sample, seed
@@ -32,7 +33,7 @@ app = typer.Typer(help="The embedded servers.", no_args_is_help=True, pretty_exc
 Folder = Annotated[Path, typer.Option(help="For everything that the servers keep.")]
 DEFAULT = Path(".stack")
 
-ONLY_TESTS = (Versitygw, Toxiproxy, Kafka, Kms)
+ONLY_TESTS = (Versitygw, Toxiproxy, Kafka, Kms, Chromium)
 """Servers that no demo needs."""
 
 
