@@ -6,7 +6,7 @@ WORKDIR /app
 COPY requirements/runtime.txt requirements/
 RUN python -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 
-COPY erasure.toml ./
+COPY erasure.toml pyproject.toml ./
 COPY activities activities
 COPY workflows workflows
 COPY worker worker

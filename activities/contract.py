@@ -6,7 +6,8 @@ through Temporal, so a place is an index, a table, a prefix template or a key pa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_settings import BaseSettings
 
+    from activities.canary.person import Canary
+    from activities.identities import IdentityKind
     from activities.suspicion import Suspicion
     from activities.vault import BatchVault
 
@@ -73,6 +76,21 @@ class Finding:
         return f"{self.place}: {self.what}. {self.remedy}"
 
 
+def outdated(place: str, version: str, oldest: str) -> Iterator[Finding]:
+    """A problem, where a server is older than what an erasure needs.
+
+    Args:
+        place: The store.
+        version: As the server says it; its leading numbers count.
+        oldest: The oldest that will do.
+    """
+    numbers, least = (
+        [int(part) for part in re.findall(r"\d+", text)[: oldest.count(".") + 1]] for text in (version, oldest)
+    )
+    if numbers < least:
+        yield Finding(place, f"version {version} is too old", f"Upgrade it to {oldest} or newer.")
+
+
 @dataclass(frozen=True)
 class Suspect:
     """A place that looks as if it held identities, and that the data map does not name.
@@ -109,10 +127,42 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How far an erasure would reach in one place.
+
+    Args:
+        bytes: Size of the records that it would mask or delete, about; None where the store does not tell.
+        parts: Files of the store that it would write anew for them, each as a whole.
+        rewritten: Size of these files, in bytes.
+        lost: Records that no rollback brings back.
+    """
+
+    bytes: int | None = None
+    parts: int = 0
+    rewritten: int = 0
+    lost: int = 0
+
+    def __add__(self, other: Extent) -> Extent:
+        known = [each.bytes for each in (self, other) if each.bytes is not None]
+        return Extent(
+            sum(known) if known else None,
+            self.parts + other.parts,
+            self.rewritten + other.rewritten,
+            self.lost + other.lost,
+        )
+
+
+@dataclass(frozen=True)
 class Impact:
-    """How many records an erasure would touch now, by place. A preview writes nothing."""
+    """What an erasure would touch now. A preview writes nothing.
+
+    Args:
+        places: Records by place.
+        extents: How far it would reach, of places where the store can tell cheaply.
+    """
 
     places: dict[str, int] = field(default_factory=dict)
+    extents: dict[str, Extent] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -227,6 +277,23 @@ class Purged:
     warnings: list[Finding] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """Values that a mapped place of a store holds, whoever they belong to. Never travels through Temporal.
+
+    Args:
+        place: The index, table, prefix template or key pattern, with its field.
+        kinds: The kinds of identity that the data map says it holds.
+        values: The values, as stored; one may come more than once, and some may be masks.
+        are_texts: Whether identities stand inside of the values.
+    """
+
+    place: str
+    kinds: Sequence[IdentityKind]
+    values: Sequence[str]
+    are_texts: bool = False
+
+
 class Store(Protocol):
     """One store's share of an erasure. Each verb is idempotent: it may be cut at any point and run again.
 
@@ -261,6 +328,71 @@ class Store(Protocol):
             Places that look as if they held identities, and that the data map does not name.
         """
 
+    def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what the places of the data map hold, in pages; and what of them could not be looked at, and why.
+
+        Reads each place once, whoever is looked for; writes nothing.
+        """
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One record of the canary, settled before it is written: whatever happens, it can be found and taken away again.
+
+    Args:
+        place: As counts name it.
+        record: JSON values, the store's own.
+    """
+
+    place: str
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What is to be planted in a store.
+
+    Args:
+        seeds: The records.
+        missed: Places of the data map where nothing can be planted, and why.
+    """
+
+    seeds: list[Seed] = field(default_factory=list)
+    missed: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What was planted.
+
+    Args:
+        places: Records by place.
+        missed: Places of the data map that have none, and why.
+    """
+
+    places: dict[str, int] = field(default_factory=dict)
+    missed: list[Finding] = field(default_factory=list)
+
+
+class Planter(Protocol):
+    """How the canary gets into a store, and out of it again. Each verb is idempotent, as those of a `Store` are.
+
+    Planting never fails because of one place: what cannot be planted there is missed. It changes no record but its own.
+    """
+
+    async def seeds(self, canary: Canary) -> Seeds:
+        """Settles what to plant, one record a place of the data map. Writes nothing."""
+
+    async def plant(self, seeds: Sequence[Seed]) -> Planted:
+        """Writes the records, so that the store's own searches find them."""
+
+    async def uproot(self, seeds: Sequence[Seed]) -> list[Finding]:
+        """Takes the records away for ever, masked or not; one that holds anything but the canary's own stays.
+
+        Returns:
+            What stays, and why.
+        """
+
 
 Client = TypeVar("Client")
 Map = TypeVar("Map", bound="BaseModel")
@@ -278,6 +410,7 @@ class StoreKind(Generic[Client, Map, Settings]):
         settings: The store's connection, from the environment.
         connect: Opens the client, once a worker; must not fail when the server is down.
         open: Makes the store from client, data map and heartbeat; cheap, once an activity execution.
+        planter: Makes what plants the canary, from client and data map.
     """
 
     name: str
@@ -286,6 +419,7 @@ class StoreKind(Generic[Client, Map, Settings]):
     settings: type[Settings]
     connect: Callable[[Settings], AbstractAsyncContextManager[Client]]
     open: Callable[[Client, Map, Heartbeat], Store]
+    planter: Callable[[Client, Map], Planter]
 
 
 AnyStoreKind = StoreKind[Any, Any, Any]

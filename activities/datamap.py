@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from activities import stores, toml_text
-from activities.contract import AnyStoreKind
+from activities.contract import AnyStoreKind, Contributor
+from activities.fetching.data_map import FetchMap
 from activities.identities import IdentityKind
-from activities.messages import WhenShared
+from activities.messages import Reregistered, WhenShared
 from activities.platform_api.data_map import PlatformApiMap
 from activities.rules import StrictModel
 from activities.suspicion import Suspicion
+from activities.verification.data_map import VerificationMap
 
 ROLLBACK = "rollback"
 """A key of every store's table, true unless said otherwise: whether what is done there has to be undoable.
@@ -27,6 +29,10 @@ ROLLBACK = "rollback"
 It is no part of the store's own model, which finds it as validation context under the same name, and refuses what it
 could not undo unless it is false.
 """
+
+
+CANARY = "canary"
+"""A table that may be missing: then no canary is erased."""
 
 
 class DataMapError(Exception):
@@ -42,6 +48,8 @@ class IdentityTable(StrictModel):
         emails: Columns that hold addresses.
         worker_ids: Columns that hold worker ids.
         id_pattern: Regular expression that a whole id matches.
+        created_at: Column that says since when somebody exists (UTC where it has no zone), by which a sweep tells who
+            registered anew from who was there before; optional.
     """
 
     table: str
@@ -49,6 +57,7 @@ class IdentityTable(StrictModel):
     emails: tuple[str, ...] = ()
     worker_ids: tuple[str, ...] = ()
     id_pattern: str = r"\S{1,256}"
+    created_at: str | None = None
 
     @field_validator("id_pattern")
     @classmethod
@@ -58,6 +67,29 @@ class IdentityTable(StrictModel):
         except re.error as error:
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
+
+    def takes(self, contributor_id: str) -> bool:
+        """Whether an id looks as ids do."""
+        return re.fullmatch(self.id_pattern, contributor_id) is not None
+
+
+class CanaryIdentities(StrictModel):
+    """Who the canary is: a made-up contributor, whose identities nobody has.
+
+    Args:
+        contributor_id: Its id.
+        emails: Its addresses.
+        worker_ids: Its worker ids.
+    """
+
+    contributor_id: Annotated[str, Field(min_length=1)]
+    emails: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    worker_ids: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    @property
+    def person(self) -> Contributor:
+        """The canary as a contributor."""
+        return Contributor(self.contributor_id, self.emails, self.worker_ids)
 
 
 class Drift(StrictModel):
@@ -139,6 +171,9 @@ class Policy(StrictModel):
         park_timeout: How long a parked phase waits for an operator before the batch rolls back by itself.
         retention: How long a batch can be rolled back after its end; then its back-up is shredded.
         shared: What becomes of an identity that a contributor outside of the batch has too.
+        reregistered: What becomes of somebody who was erased and registers anew, when a sweep finds them.
+        max_contributors: How many contributors one batch may have; any number where not set.
+        max_share_of_contributors: How large a share of the identity table one batch may erase.
     """
 
     order: list[str]
@@ -153,6 +188,9 @@ class Policy(StrictModel):
     park_timeout: Duration = timedelta(hours=24)
     retention: Duration = timedelta(days=7)
     shared: WhenShared = "park"
+    reregistered: Reregistered = "keep"
+    max_contributors: Annotated[int, Field(ge=1)] | None = None
+    max_share_of_contributors: Annotated[float, Field(gt=0, le=1)] = 0.5
     heartbeat_timeout: Annotated[int, Field(ge=1, le=600)] = 20
 
     @model_validator(mode="after")
@@ -174,9 +212,12 @@ class DataMap:
         tables: Each store's part, validated by the store.
         drift: How stores are compared with the map.
         platform_api: How the platform's API is asked.
+        verification: How it is looked for what an erasure left.
+        fetch: Where it stands who is inactive; None where the map does not say.
         irreversible: Stores of which the map says ``rollback = false``: they may do what cannot be undone, and a
             rollback of the batch leaves them as they are.
         source: The map as plain JSON values, to be kept with the batch.
+        canary: The made-up contributor who is erased before real people are touched; None without one.
     """
 
     def __init__(
@@ -185,17 +226,23 @@ class DataMap:
         policy: Policy,
         drift: Drift,
         platform_api: PlatformApiMap,
+        verification: VerificationMap,
+        fetch: FetchMap | None,
         tables: Mapping[str, BaseModel],
         irreversible: frozenset[str],
         source: dict[str, Any],
+        canary: CanaryIdentities | None = None,
     ) -> None:
         self.identity = identity
         self.policy = policy
         self.drift = drift
         self.platform_api = platform_api
+        self.verification = verification
+        self.fetch = fetch
         self.tables = tables
         self.irreversible = irreversible
         self.source = source
+        self.canary = canary
 
     @property
     def suspicion(self) -> Suspicion:
@@ -224,13 +271,14 @@ class DataMap:
         kinds = stores.kinds() if kinds is None else kinds
         faults: list[str] = []
         known: dict[str, type[BaseModel]] = {"identity": IdentityTable, "policy": Policy, "drift": Drift}
-        known["platform_api"] = PlatformApiMap
+        known |= {"platform_api": PlatformApiMap, "verification": VerificationMap, "fetch": FetchMap}
+        known[CANARY] = CanaryIdentities
         known |= {kind.name: kind.data_map for kind in kinds.values()}
         faults += [f"{key}: unknown table, expected one of {', '.join(known)}" for key in source if key not in known]
         tables: dict[str, BaseModel] = {}
         irreversible: set[str] = set()
         for name, model in known.items():
-            if name in kinds and name not in source:
+            if (name in kinds or name in ("fetch", CANARY)) and name not in source:
                 continue
             table = source.get(name, {})
             rollback = True
@@ -255,14 +303,22 @@ class DataMap:
                 for name in mapped
                 if name not in policy.order
             ]
+        identity, canary = tables.get("identity"), tables.pop(CANARY, None)
+        assert canary is None or isinstance(canary, CanaryIdentities)
+        if canary is not None and isinstance(identity, IdentityTable) and not identity.takes(canary.contributor_id):
+            faults.append(f"{CANARY}.contributor_id: does not match identity.id_pattern")
         if faults:
             raise DataMapError("\n".join([f"{origin} cannot be used:", *(f"  {fault}" for fault in faults)]))
-        identity, policy, drift, api = (tables.pop(name) for name in ("identity", "policy", "drift", "platform_api"))
+        identity, policy, drift = (tables.pop(name) for name in ("identity", "policy", "drift"))
+        api, verification = tables.pop("platform_api"), tables.pop("verification")
+        fetch = tables.pop("fetch", None)
         assert isinstance(identity, IdentityTable)
         assert isinstance(policy, Policy)
         assert isinstance(drift, Drift)
         assert isinstance(api, PlatformApiMap)
-        return cls(identity, policy, drift, api, tables, frozenset(irreversible), source)
+        assert isinstance(verification, VerificationMap)
+        assert fetch is None or isinstance(fetch, FetchMap)
+        return cls(identity, policy, drift, api, verification, fetch, tables, frozenset(irreversible), source, canary)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -59,14 +59,41 @@ class Holds:
     def __init__(self, pool: Pool[Record]) -> None:
         self._pool = pool
 
+    async def make(self) -> None:
+        """Makes the schema where there is none."""
+        with translated(PLACE, translate):
+            await self._pool.execute(SCHEMA)
+
+    async def probe(self) -> bool:
+        """Tries each right on the schema, in a transaction that is rolled back.
+
+        Returns:
+            Whether the schema is there.
+
+        Raises:
+            ErasureError: It is there, and may not be used.
+        """
+        with translated(PLACE, translate):
+            async with self._pool.acquire() as connection:
+                trial = connection.transaction()
+                await trial.start()
+                try:
+                    await connection.execute(ADD, ["erasure-check"], "setup", "rolled back")
+                    await connection.execute(REMOVE, ["erasure-check"])
+                except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+                    return False
+                finally:
+                    await trial.rollback()
+        return True
+
     async def add(self, contributor_ids: Sequence[str], operator: str, reason: str) -> int:
         """Places holds; makes the schema where there is none.
 
         Returns:
             How many are new.
         """
+        await self.make()
         with translated(PLACE, translate):
-            await self._pool.execute(SCHEMA)
             return len(await self._pool.fetch(ADD, list(contributor_ids), operator, reason))
 
     async def remove(self, contributor_ids: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from activities.contract import Contributor
@@ -13,6 +14,7 @@ from activities.identities import BLANKS, IdentityKind
 from activities.masking import is_mask
 from activities.stores.postgres import quote, stream, translate
 from activities.stores.postgres.conditions import email_of
+from activities.stores.postgres.connection import PAGE
 from activities.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -25,9 +27,14 @@ Wanted: TypeAlias = Mapping[Identity, Collection[str]]
 """Identities to look for, each with the forms in which an engine may compare it."""
 
 RESOLVE = """
-    SELECT {id}::text AS contributor_id, {emails} AS emails, {worker_ids} AS worker_ids
-    FROM {table}
-    WHERE {id} = ANY (SELECT wanted::{type} FROM unnest($1::text[]) AS wanted WHERE pg_input_is_valid(wanted, $2))
+    SELECT t.{id}::text AS contributor_id, {emails} AS emails, {worker_ids} AS worker_ids
+    FROM {table} AS t
+    WHERE t.{id} = ANY (SELECT wanted::{type} FROM unnest($1::text[]) AS wanted WHERE pg_input_is_valid(wanted, $2))
+"""
+
+ACCOUNTS = """
+    SELECT {id}::text AS contributor_id, {emails} AS emails, {worker_ids} AS worker_ids, {created_at} AS created_at
+    FROM {table} AS t WHERE {id} IS NOT NULL
 """
 
 HOLDS = """
@@ -90,16 +97,60 @@ async def look_up(pool: Pool[Record], table: IdentityTable, ids: Sequence[str]) 
                 table=_quoted(table),
                 id=quote(table.id),
                 type=id_type,
-                emails=_texts(table.emails),
-                worker_ids=_texts(table.worker_ids),
+                emails=texts(table.emails),
+                worker_ids=texts(table.worker_ids),
             )
             rows = await connection.fetch(query, list(ids), id_type)
     return {
         row["contributor_id"]: Contributor(
-            row["contributor_id"], _identifying(row["emails"]), _identifying(row["worker_ids"])
+            row["contributor_id"], identifying(row["emails"]), identifying(row["worker_ids"])
         )
         for row in rows
     }
+
+
+@dataclass(frozen=True)
+class Account:
+    """One row of the identity table.
+
+    Args:
+        contributor: Who, with their identities as they are stored.
+        created_at: Since when; None where the data map names no column, or the row has nothing there.
+    """
+
+    contributor: Contributor
+    created_at: datetime | None
+
+
+async def accounts(pool: Pool[Record], table: IdentityTable) -> AsyncGenerator[list[Account]]:
+    """Yields everybody who is in the table, in pages, as one snapshot has them.
+
+    Args:
+        pool: PostgreSQL.
+        table: Where identities stand.
+
+    Raises:
+        ErasureError: The table cannot be read, or is not as the data map says.
+    """
+    query = ACCOUNTS.format(
+        table=_quoted(table),
+        id=quote(table.id),
+        emails=texts(table.emails),
+        worker_ids=texts(table.worker_ids),
+        created_at=f"{quote(table.created_at)}::timestamptz" if table.created_at else "NULL::timestamptz",
+    )
+    with translated("postgres", translate):
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            await connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL row_security = off")
+            page: list[Account] = []
+            async for row in stream(connection, query):
+                emails, worker_ids = identifying(row["emails"]), identifying(row["worker_ids"])
+                page.append(Account(Contributor(row["contributor_id"], emails, worker_ids), row["created_at"]))
+                if len(page) >= PAGE:
+                    yield page
+                    page = []
+            if page:
+                yield page
 
 
 async def count_holders(pool: Pool[Record], table: IdentityTable, wanted: Wanted) -> dict[Identity, int]:
@@ -178,6 +229,13 @@ async def guess(pool: Pool[Record], suspicion: Suspicion) -> list[Guess]:
     return sorted(found, key=lambda each: (-each.references, each.table.table))
 
 
+def texts(columns: Sequence[str]) -> str:
+    """The columns' values in row ``t`` as one array of text, as they are stored; null and blank ones left out."""
+    values = [f"t.{quote(column)}::text" for column in columns]
+    told = ", ".join(f"CASE WHEN btrim({value}, {_BLANKS}) <> '' THEN {value} END" for value in values)
+    return f"array_remove(ARRAY[{told}]::text[], NULL)"
+
+
 def _holds(table: IdentityTable) -> str:
     """The rows of all columns that hold addresses or worker ids; empty where there are none."""
     compared = [
@@ -200,12 +258,6 @@ def _quoted(table: IdentityTable) -> str:
     return ".".join(quote(part) for part in table.table.split("."))
 
 
-def _identifying(values: Sequence[str]) -> tuple[str, ...]:
+def identifying(values: Sequence[str]) -> tuple[str, ...]:
+    """Each value once; masks are nobody's identity."""
     return tuple(dict.fromkeys(value for value in values if not is_mask(value)))
-
-
-def _texts(columns: Sequence[str]) -> str:
-    """The columns' values as one array of text, as they are stored; null and blank ones left out."""
-    texts = [f"{quote(column)}::text" for column in columns]
-    values = ", ".join(f"CASE WHEN btrim({text}, {_BLANKS}) <> '' THEN {text} END" for text in texts)
-    return f"array_remove(ARRAY[{values}]::text[], NULL)"

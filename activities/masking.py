@@ -132,8 +132,10 @@ class IdentityFinder:
         values: The identities; they are data, never patterns.
     """
 
-    _START = re.compile(r"(?<![\w@+%-])(?<!\w[.'])(?=\S)")
-    _END = re.compile(r"(?![\w@%-])(?!\.\w)")
+    START = re.compile(r"(?<![\w@+%-])(?<!\w[.'])(?=\S)")
+    """Where one can begin."""
+    END = re.compile(r"(?![\w@%-])(?!\.\w)")
+    """Where one can end."""
     _PREFIX = 4
 
     def __init__(self, values: Iterable[str]) -> None:
@@ -148,7 +150,7 @@ class IdentityFinder:
         """Yields start and end of each identity in a text, from left to right, not overlapping."""
         lowered = lower(text)
         free_from = 0
-        for boundary in self._START.finditer(text):
+        for boundary in self.START.finditer(text):
             start = boundary.start()
             if start >= free_from and (end := self._longest_at(lowered, start)) is not None:
                 free_from = end
@@ -159,7 +161,7 @@ class IdentityFinder:
         for prefix in self._prefixes:
             for length in self._lengths.get(lowered[start : start + prefix], ()):
                 end = start + length
-                if lowered[start:end] in self._values and self._END.match(lowered, end):
+                if lowered[start:end] in self._values and self.END.match(lowered, end):
                     return end
         return None
 

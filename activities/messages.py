@@ -31,6 +31,14 @@ keep   it is left out: records that hold nothing else of the batch stay as they 
 """
 
 
+Reregistered = Literal["keep", "erase"]
+"""What becomes of somebody who was erased and registers anew, when a sweep finds them.
+
+keep   the new account stays, and so do the records that hold its address
+erase  it is erased as well
+"""
+
+
 @dataclass(frozen=True)
 class Resolution(Batch):
     """Names a batch whose identities are to be resolved.
@@ -129,6 +137,15 @@ class Reported:
     too_late: int
 
 
+Depth = Literal["mapped", "catalogue", "deep"]
+"""How far a verification looks.
+
+mapped     the places that the data map names
+catalogue  every text-like place that the stores' own catalogues know of, small objects included
+deep       whatever can be read: binary columns, numbers and large objects too
+"""
+
+
 @dataclass(frozen=True)
 class Verification:
     """What a verification of a batch, made apart from its erasers, found. Places and counts, never values.
@@ -139,13 +156,17 @@ class Verification:
         proven: Places that were read whole and hold no identity of the batch, each as ``<store> <place>``.
         residuals: Identities that were found, by place.
         not_proven: Places that were not read, or in part only, and why.
+        masked: Values that are masks, by place: what the erasure left in the place of identities.
+        cautions: What of all this concerns no store's phase, and has to be told with the batch's warnings.
     """
 
-    depth: Literal["mapped", "catalogue", "deep"]
+    depth: Depth
     at: datetime
     proven: list[str] = field(default_factory=list)
     residuals: dict[str, int] = field(default_factory=dict)
     not_proven: list[Finding] = field(default_factory=list)
+    masked: dict[str, int] = field(default_factory=dict)
+    cautions: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,28 @@ from typing import TYPE_CHECKING, Any, Literal
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.parsers import ResponseParserError
 
 from activities.errors import CriticalError, ErasureError, TransientError, Translate
+from activities.reachability import unreachable
 from activities.settings import S3Settings
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 MAX_CONNECTIONS = 32
+
+_DENIALS = {
+    "InvalidAccessKeyId": "the access key is not known",
+    "SignatureDoesNotMatch": "the secret key is not the access key's",
+    "ExpiredToken": "the session has expired",
+    "InvalidToken": "the session token is not known",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+}
+"""Refusals that concern no right."""
+
+_ELSEWHERE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "301"})
 
 
 @asynccontextmanager
@@ -81,10 +93,15 @@ def translate_for(place: str, settings: str) -> Translate:
     def translate(error: Exception) -> ErasureError | None:
         if isinstance(error, ClientError):
             return _answered(place, settings, error)
-        if isinstance(error, BotoCoreError | ResponseParserError | aiohttp.ClientError | OSError):
-            return TransientError(
-                place, f"cannot reach S3 ({type(error).__name__})", f"Check {settings} and the network."
-            )
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            what = "there are no credentials for S3"
+            return CriticalError(place, what, "Set __ACCESS_KEY and __SECRET_KEY, or what the AWS SDK looks for.")
+        if isinstance(error, ResponseParserError):
+            what = "S3's answer was cut short, or what answers is not S3"
+            return TransientError(place, what, f"It is tried again; check {settings}.")
+        if isinstance(error, BotoCoreError | aiohttp.ClientError | OSError):
+            authority = "Name its certificate authority with AWS_CA_BUNDLE where this runs."
+            return unreachable(place, error, settings, what="cannot reach S3", authority=authority)
         return None
 
     return translate
@@ -95,8 +112,14 @@ def _answered(place: str, settings: str, error: ClientError) -> ErasureError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in ("NoSuchBucket", "404"):
         return CriticalError(place, "the bucket does not exist", f"Create it, or correct its name ({settings}).")
+    if code in _DENIALS:
+        return CriticalError(place, f"access denied ({code}): {_DENIALS[code]}", "Check the access key and its secret.")
     if status in (401, 403):
         return CriticalError(place, f"access denied ({code})", "Check the access key and its rights.")
+    if code in _ELSEWHERE:
+        return CriticalError(place, f"the bucket is in another region ({code})", "Set its __REGION.")
     if status >= 500 or status in (409, 429) or code in ("SlowDown", "RequestTimeout"):
         return TransientError(place, f"S3 answered {status} {code}", "Wait; it is tried again.")
+    if not code.strip("?"):
+        return CriticalError(place, f"what answers is not S3 ({status})", f"Check {settings}, and proxies.")
     return CriticalError(place, f"S3 answered {status} {code}", "Look into the S3 server's log.")

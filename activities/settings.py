@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _KEY_SIZE = 32
@@ -65,12 +65,16 @@ class PlatformApiSettings(BaseSettings):
     Args:
         base_url: Its address, to which the data map's paths are added; None where there is none to ask.
         token: What the caller proves itself by, sent as ``Authorization: Bearer``; optional.
+        job_url: The URL of a job, with its secret, with which a verification asks; None where it is not to ask.
+        control: Id of a contributor of that job who stays: where even they are unknown, the answers prove nothing.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_API__", extra="ignore")
 
     base_url: str | None = None
     token: SecretStr | None = None
+    job_url: SecretStr | None = None
+    control: SecretStr | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -98,6 +102,7 @@ class VaultSettings(BaseSettings):
         kms_endpoint_url: Where KMS is, unless it is AWS's own.
         kms_region: Its region, unless it is the bucket's.
         endpoint_url: Where the bucket is, unless it is where the platform's files are (then also set the keys).
+        quota: What the bucket may hold, as in ``50GiB``, where it has a quota: S3 itself tells nobody.
     """
 
     model_config = SettingsConfigDict(env_prefix="ERASURE_VAULT__", extra="ignore")
@@ -112,6 +117,7 @@ class VaultSettings(BaseSettings):
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     region: str | None = None
+    quota: ByteSize | None = None
 
     @field_validator("key")
     @classmethod

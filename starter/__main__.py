@@ -6,9 +6,15 @@ import typer
 
 from starter import certificate, hold, keys, map, operate
 from starter.api_test import api_test
+from starter.check import check
 from starter.erase import erase
+from starter.fetch import fetch
 from starter.report import report
+from starter.setup import setup
 from starter.status import list_batches, status
+from starter.suppressed import suppressed
+from starter.sweep import sweep
+from starter.verify import verify
 from starter.watch import watch
 
 app = typer.Typer(
@@ -21,11 +27,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(erase)
+app.command()(check)
 app.command()(watch)
 app.command()(status)
 app.command("list")(list_batches)
 app.command()(report)
+app.command()(fetch)
+app.command()(verify)
 app.command("api-test")(api_test)
+app.command()(sweep)
+app.command()(suppressed)
+app.command()(setup)
 for command in (
     operate.approve,
     operate.pause,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pydantic import TypeAdapter
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import report
+from activities.datamap import DataMap
+from activities.messages import Depth
 from activities.status import BatchStatus
+from activities.temporal import idle_queues
 from activities.vault import VaultMissingError
 from starter.session import Session
 from workflows.erase import EraseContributors
+from workflows.messages import Looking
 
 WORKFLOW_TYPE = "EraseContributors"
 
@@ -69,14 +69,14 @@ async def look(session: Session, batch_id: str) -> View:
     try:
         status = await handle.query(EraseContributors.status, rpc_timeout=QUERY_TIMEOUT)
     except (RPCError, WorkflowQueryRejectedError):
-        return View(False, None, idle_queues=await idle_queues(session), answered=False)
+        return View(False, None, idle_queues=await idle_queues(session.client, session.temporal), answered=False)
     activity = {
         pending.activity_type.name: (await session.client.data_converter.decode(pending.heartbeat_details.payloads))[0]
         for pending in description.raw_description.pending_activities
         if pending.heartbeat_details.payloads
     }
     waiting = [phase.store for phase in status.phases]
-    return View(False, status, activity, await idle_queues(session, waiting))
+    return View(False, status, activity, await idle_queues(session.client, session.temporal, waiting))
 
 
 async def reported(session: Session, batch_id: str) -> BatchStatus | None:
@@ -88,23 +88,11 @@ async def reported(session: Session, batch_id: str) -> BatchStatus | None:
     return _STATUS.validate_python(found["json"])
 
 
-async def idle_queues(session: Session, stores: Sequence[str] = ()) -> list[str]:
-    """Task queues of a batch that no worker polls.
+def looking(data_map: DataMap, depth: Depth) -> Looking:
+    """How it is looked for what is left.
 
     Args:
-        session: The session.
-        stores: The batch's stores, where known.
+        data_map: Says where beside the stores.
+        depth: How far.
     """
-    base = session.temporal.task_queue
-    queues = [(base, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)]
-    queues += [(f"{base}-{store}", TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY) for store in stores]
-    idle = []
-    for name, kind in queues:
-        answer = await session.client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=session.temporal.namespace, task_queue=TaskQueue(name=name), task_queue_type=kind
-            )
-        )
-        if not answer.pollers:
-            idle.append(name)
-    return idle
+    return Looking(depth, ["temporal", *(["dumps"] if data_map.verification.dumps else [])])

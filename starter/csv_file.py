@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from activities.csv_cells import is_address, is_decoded, is_worker_id, several
 from activities.identities import canonical
 
 ALIASES = {
@@ -37,8 +38,6 @@ _MAGIC = {
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_ -]{1,40}")
-_SEPARATORS = re.compile(r"[;|,\s]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +247,11 @@ class CsvFile:
             return Problem(line, "the contributor id is empty")
         if not self._id.fullmatch(contributor_id):
             return Problem(line, "the contributor id is not of the form that identity.id_pattern asks for")
-        emails = _several(cells, columns.get("email"))
-        worker_ids = _several(cells, columns.get("worker_id"))
-        if any(not _is_address(email) for email in emails):
+        emails = several(cells[columns["email"]]) if "email" in columns else ()
+        worker_ids = several(cells[columns["worker_id"]]) if "worker_id" in columns else ()
+        if any(not is_address(email) for email in emails):
             return Problem(line, "the cell of addresses holds something that is none")
-        if any(_CONTROL.search(worker_id) for worker_id in worker_ids):
+        if any(not is_worker_id(worker_id) for worker_id in worker_ids):
             return Problem(line, "the worker id holds a control character")
         return Row(contributor_id, emails, worker_ids, line)
 
@@ -281,7 +280,7 @@ def _numbered(file: TextIO, delimiter: str, skip: int = 0) -> Iterator[tuple[int
             continue
         if any("\0" in cell for cell in cells):
             yield line, Problem(line, "holds a NUL byte: this is no text file")
-        elif any(not cell.isascii() and _undecodable(cell) for cell in cells):
+        elif not all(map(is_decoded, cells)):
             yield line, Problem(line, "is not UTF-8: save the file as CSV UTF-8")
         else:
             yield line, cells
@@ -292,10 +291,6 @@ def _in_words(error: str) -> str:
     if "unexpected end" in error or "field larger" in error:
         return "a quote is opened here and not closed"
     return "its quotes are broken: a quoted cell has to end before the next delimiter"
-
-
-def _undecodable(cell: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in cell)
 
 
 def _score(cells: Sequence[str]) -> tuple[int, int]:
@@ -312,18 +307,6 @@ def _shown(cell: str, number: int) -> str:
     """A column's name, or its number where the name might be data."""
     name = cell.strip()
     return name if _COLUMN_NAME.fullmatch(name) else f"number {number}"
-
-
-def _several(cells: Sequence[str], position: int | None) -> tuple[str, ...]:
-    """The values of a cell that may hold several."""
-    if position is None:
-        return ()
-    return tuple(dict.fromkeys(value for value in _SEPARATORS.split(cells[position]) if value))
-
-
-def _is_address(value: str) -> bool:
-    name, at, host = value.rpartition("@")
-    return bool(name and at and host) and not _CONTROL.search(value)
 
 
 def _news(row: Row, seen: dict[bytes, int]) -> bytes:

@@ -15,11 +15,14 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities import submission
+from activities.canary.person import name_of
 from activities.contract import Contributor
-from activities.datamap import DataMap, Policy
+from activities.datamap import DataMap
 from activities.messages import Batch
+from activities.vault import Vault
 from starter import exit_codes
-from starter.batches import describe, reported
+from starter.batches import describe, looking, reported
+from starter.check import GOES_ON, checked
 from starter.csv_file import CsvFile
 from starter.exit_codes import ExitCode
 from starter.session import Session, UsageError, err, print_json, run, session
@@ -48,6 +51,16 @@ def erase(
     on_critical: Annotated[
         OnCritical | None, typer.Option(help="What becomes of a critical phase that stays failed; as the policy says.")
     ] = None,
+    require_approval: Annotated[
+        bool, typer.Option("--require-approval", help="Somebody else has to approve it, whatever the policy says.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, and say what would be erased; write to no store.")
+    ] = False,
+    canary: Annotated[
+        bool | None,
+        typer.Option("--canary/--no-canary", help="Erase the data map's made-up contributor first; if it names one."),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit, and do not wait for the end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
@@ -60,6 +73,8 @@ def erase(
 
     async def main() -> ExitCode:
         data_map = DataMap.read(config)
+        if canary and data_map.canary is None:
+            raise UsageError(f"--canary: {config} names no canary. Add [canary] to it; README.md says how.")
         csv = CsvFile(ids, data_map.identity.id_pattern)
         found = csv.inspect()
         for column in found.ignored_columns:
@@ -71,13 +86,19 @@ def erase(
             resumes = await _state(opened, batch_id, content)
             if resumes is not None:
                 vault = await opened.vault.create(batch_id)
-                await submission.write(vault, data_map, _contributors(csv))
+                await submission.write(vault, data_map, contributors(csv))
                 request = EraseRequest(
                     Batch(batch_id, data_map.digest),
                     operator or getpass.getuser(),
                     found.contributors,
                     found.duplicates,
-                    _plan(data_map.policy, on_critical),
+                    await plan(
+                        opened.vault,
+                        data_map,
+                        on_critical,
+                        require_approval=require_approval,
+                        with_canary=canary is not False,
+                    ),
                 )
                 await _start(opened, request, content)
                 err.print(
@@ -94,10 +115,29 @@ def erase(
             status = await reported(opened, batch_id) if resumes is None else None
             return exit_codes.of(status) if status else ExitCode.ERASED
 
+    if dry_run:
+        run(lambda: checked(ids, config, dry_run=True, as_json=json), GOES_ON)
     run(main)
 
 
-def _plan(policy: Policy, on_critical: OnCritical | None) -> Plan:
+async def plan(
+    vault: Vault,
+    data_map: DataMap,
+    on_critical: OnCritical | None = None,
+    *,
+    require_approval: bool = False,
+    with_canary: bool = True,
+) -> Plan:
+    """How a batch runs.
+
+    Args:
+        vault: Names the data map's canary.
+        data_map: The data map.
+        on_critical: What becomes of a critical phase that stays failed; as the policy says, unless given.
+        require_approval: Whether somebody else has to approve it, whatever the policy says.
+        with_canary: Whether the data map's canary is erased first, if it has one.
+    """
+    policy, canary = data_map.policy, data_map.canary
     return Plan(
         order=policy.order,
         critical=policy.critical,
@@ -106,11 +146,13 @@ def _plan(policy: Policy, on_critical: OnCritical | None) -> Plan:
         heartbeat_timeout=timedelta(seconds=policy.heartbeat_timeout),
         retry=Retry(policy.max_attempts, policy.give_up_after),
         retries={store: Retry(rule.max_attempts, rule.give_up_after) for store, rule in policy.retry.items()},
-        approvals=policy.approvals,
+        approvals=max(policy.approvals, 1) if require_approval else policy.approvals,
         on_critical=on_critical.value if on_critical else policy.on_critical,
         park_timeout=policy.park_timeout,
         retention=policy.retention,
         shared=policy.shared,
+        verify=looking(data_map, data_map.verification.depth) if data_map.verification.after_batch else None,
+        canary=await name_of(vault, canary.person) if with_canary and canary is not None else None,
     )
 
 
@@ -148,15 +190,13 @@ async def _start(opened: Session, request: EraseRequest, content: str) -> None:
         task_queue=opened.temporal.task_queue,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        memo={"content": content, "contributors": request.contributors, "operator": request.operator},
-        static_summary=f"Erase {request.contributors:,} contributors, asked by {request.operator}"[:200],
-        static_details=(
-            f"Phases: {', '.join(request.plan.order)}. Critical: {', '.join(request.plan.critical)}. "
-            f"Slices of {request.plan.slice_size:,}. Data map {request.batch.data_map_digest[:16]}."
-        ),
+        memo=request.memo(content),
+        static_summary=request.summary,
+        static_details=request.details,
     )
 
 
-def _contributors(csv: CsvFile) -> Iterator[Contributor]:
+def contributors(csv: CsvFile) -> Iterator[Contributor]:
+    """Everybody of a CSV, in order, as often as they stand in it."""
     for row in csv.rows():
         yield Contributor(row.contributor_id, row.emails, row.worker_ids)

@@ -1,16 +1,18 @@
-"""``keys``: the keys that sign certificates."""
+"""``keys``: the keys that sign certificates, and the one that importers need."""
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
 import typer
 
+from activities.tombstones import TombstoneKey
 from activities.vault.signing import SigningKey
 from starter.exit_codes import ExitCode
 from starter.session import UsageError, err, opened_vault, print_json, run
 
-app = typer.Typer(help="The keys that sign certificates: made, replaced and listed.", no_args_is_help=True)
+app = typer.Typer(help="The keys that sign certificates, and the one that importers need.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -63,6 +65,22 @@ def list_keys(json: Json = False) -> None:
     async def main() -> ExitCode:
         async with opened_vault() as vault:
             _show(await vault.signing.all(), json=json)
+        return ExitCode.ERASED
+
+    run(main)
+
+
+@app.command()
+def suppression() -> None:
+    """Print the key that `erasure.is_suppressed` takes, in base64: with it and the tombstones identities can be tried.
+
+    Example: umask 077; python -m starter keys suppression > suppression.key
+    """
+
+    async def main() -> ExitCode:
+        async with opened_vault() as vault:
+            key = TombstoneKey(await vault.tombstone_secret())
+        typer.echo(base64.b64encode(key.pads).decode())
         return ExitCode.ERASED
 
     run(main)

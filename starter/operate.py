@@ -163,7 +163,7 @@ async def _refuse(opened: Session, batch: str, kind: CommandKind, phase: str | N
     if view.closed:
         raise UsageError(f"The batch {batch} has ended: there is nothing to {kind}.")
     if view.status is None:
-        raise UnreachableError("No worker answers for this batch. Start one: python -m worker")
+        raise UnreachableError("No worker answers for this batch", "Start one: python -m worker")
     if reason := objection(view.status, kind, phase):
         raise UsageError(f"It makes no sense to {kind} now: {reason}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -81,6 +82,7 @@ def run(
         main: The command.
         goes_on: What becomes of its work where it is interrupted.
     """
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is told in our own words
     try:
         code = asyncio.run(main())
     except (CsvError, DataMapError, SettingsError, UsageError) as error:
@@ -98,7 +100,7 @@ def run(
             )
         else:
             code = _say(
-                UnreachableError(f"Temporal answered {error.status.name}. Look at its log."), ExitCode.UNREACHABLE
+                UnreachableError(f"Temporal answered {error.status.name}", "Look at its log."), ExitCode.UNREACHABLE
             )
     except KeyboardInterrupt:
         err.print(f"\nStopped watching. {goes_on}")

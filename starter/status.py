@@ -30,7 +30,7 @@ def status(
             if view.status is None and view.closed:
                 raise UsageError(f"The batch {batch} ended without a report: it was terminated.")
             if view.status is None:
-                raise UnreachableError("No worker answers for this batch. Start one: python -m worker")
+                raise UnreachableError("No worker answers for this batch", "Start one: python -m worker")
             if json:
                 print_json(reports.as_json(view.status))
             elif view.closed or view.status.is_settled or view.status.needs_operator:

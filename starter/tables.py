@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from activities.messages import Verification
 from activities.status import BatchStatus, Outcome, PhaseState, PhaseStatus, Stage
 from starter.batches import View
 
@@ -102,6 +103,10 @@ def summary(status: BatchStatus, url: str | None) -> RenderableType:
         ("warning", "yellow", [str(warning) for warning in status.warnings]),
     ):
         parts += [Text(f"{title}: {finding}", style=style) for finding in findings]
+    if status.canary is not None:
+        parts.append(Text(f"canary: {status.canary}", style="red" if status.canary.problems else "green"))
+    if status.verification is not None:
+        parts.append(_verification(status.verification))
     parts += [Text(line, style="bold") for line in _advice(status)]
     if status.is_settled or status.outcome is not Outcome.RUNNING:
         parts.append(Text(f"The report: python -m starter report {status.batch_id}"))
@@ -110,6 +115,18 @@ def summary(status: BatchStatus, url: str | None) -> RenderableType:
     if url:
         parts.append(Text(f"Web UI: {url}"))
     return Group(*parts)
+
+
+def _verification(found: Verification) -> Text:
+    """What was found by looking apart from the eraser, in one line."""
+    how = f"Looked for what is left, apart from the eraser, depth {found.depth}:"
+    if found.residuals:
+        records = sum(found.residuals.values())
+        return Text(f"{how} {records:,} residuals in {len(found.residuals):,} places", style="bold red")
+    read = f"{how} nothing found, {len(found.proven):,} places are proven"
+    if found.not_proven:
+        return Text(f"{read}; {len(found.not_proven):,} things are not, the report names them", style="yellow")
+    return Text(read, style="green")
 
 
 def _advice(status: BatchStatus) -> list[str]:

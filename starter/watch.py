@@ -45,10 +45,7 @@ async def follow(opened: Session, batch_id: str, *, as_json: bool) -> ExitCode:
     Returns:
         The exit code that the batch's outcome asks for.
     """
-    if out.is_terminal and not as_json:
-        view = await _follow_live(opened, batch_id)
-    else:
-        view = await _follow_quietly(opened, batch_id)
+    view = await until_over(opened, batch_id, quietly=as_json)
     if view.status is None:
         err.print(f"The batch {batch_id} ended without a report: it was terminated or its vault is gone.", style="red")
         return ExitCode.FAILED
@@ -57,6 +54,22 @@ async def follow(opened: Session, batch_id: str, *, as_json: bool) -> ExitCode:
     else:
         out.print(tables.summary(view.status, opened.url(batch_id)))
     return exit_codes.of(view.status)
+
+
+async def until_over(opened: Session, batch_id: str, *, quietly: bool) -> View:
+    """Waits until there is nothing to wait for.
+
+    Args:
+        opened: The session.
+        batch_id: The batch.
+        quietly: Shows nothing on standard output.
+
+    Returns:
+        The last look.
+    """
+    if out.is_terminal and not quietly:
+        return await _follow_live(opened, batch_id)
+    return await _follow_quietly(opened, batch_id)
 
 
 def _is_over(view: View) -> bool:

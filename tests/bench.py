@@ -205,12 +205,20 @@ def map_of(names: Names) -> str:
         ('"session:', f'"{names.key_prefix}session:'),
         ('"jobcache:', f'"{names.key_prefix}jobcache:'),
         ('look = ["*"]', f"look = {json.dumps(_places(names))}"),
+        ('reach = ["*"]', f"reach = {json.dumps(_reach(names))}"),
+        ("after_batch = true", "after_batch = false"),
         ("slice_size = 5000", "slice_size = 4"),
         ("concurrency = 4", "concurrency = 2\nheartbeat_timeout = 2"),
     ):
         assert old in text, old
         text = text.replace(old, new)
     return text
+
+
+def _reach(names: Names) -> list[str]:
+    """Globs of what a verification looks at: a platform's own places, and what the scans plant."""
+    own = [place for place in _places(names) if place != "clickhouse *"]
+    return [*own, f"clickhouse {names.database}.*", "temporal *", "* erasure-canary*"]
 
 
 def _places(names: Names) -> list[str]:
@@ -240,7 +248,7 @@ async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterato
     """
     name = secrets.token_hex(4)
     names = Names.under(name)
-    async with _database(stack.env, f"test_{name}") as dsn:
+    async with database(stack.env, f"test_{name}") as dsn:
         servers = {**stack.env, "ERASURE_POSTGRES__DSN": dsn}
         made = await seed.seed(servers, size, names)
         csv, data_map = folder / "ids.csv", folder / "erasure.toml"
@@ -263,7 +271,7 @@ async def bench(stack: HasEnv, folder: Path, size: Size = SMALL) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _database(env: Mapping[str, str], name: str) -> AsyncIterator[str]:
+async def database(env: Mapping[str, str], name: str) -> AsyncIterator[str]:
     """A database of a test's own: the product keeps legal holds in one schema, whoever else works on the server."""
     dsn = env["ERASURE_POSTGRES__DSN"]
 

@@ -25,7 +25,7 @@ settings.load_profile("any machine")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-SLOW = ("faults", "workflows", "devstack", "cli", "replay")
+SLOW = ("faults", "workflows", "devstack", "cli", "replay", "fetching", "checking")
 """Folders with tests of half a minute and more."""
 
 

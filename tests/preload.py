@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import jinja2
 import rich.live
 import rich.progress
 import rich.table
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from activities import report, steps, stores, submission
 from activities.object_storage import s3_client
 from activities.settings import S3Settings
-from workflows import api_test, erase
+from workflows import api_test, check, erase, fetch
 
 
 async def _read_the_model_of_s3() -> None:
@@ -30,4 +31,17 @@ stores.kinds()
 asyncio.run(_read_the_model_of_s3())
 gc.freeze()  # what is shared with forks stays shared: their collections would copy it
 
-__all__ = ["api_test", "erase", "report", "rich", "steps", "structlog", "submission", "temporalio", "typer"]
+__all__ = [
+    "api_test",
+    "check",
+    "erase",
+    "fetch",
+    "jinja2",
+    "report",
+    "rich",
+    "steps",
+    "structlog",
+    "submission",
+    "temporalio",
+    "typer",
+]

@@ -12,13 +12,25 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities import platform_api, stores
+from activities.canary.steps import CanaryActivities, PlantingActivities
+from activities.checking.steps import CheckActivities
+from activities.fetching.steps import FetchActivities
 from activities.holds import Holds
 from activities.platform_api.steps import ApiTestActivities
 from activities.settings import PlatformApiSettings, S3Settings, TemporalSettings, VaultSettings, load
 from activities.steps import BatchActivities, StoreActivities
+from activities.sweeping import steps as sweeping
+from activities.tombstones.steps import TombstoneActivities
 from activities.vault import Vault
+from activities.verification import scanners
+from activities.verification.steps import ScanActivities, VerificationActivities
 from workflows.api_test import ApiTest
+from workflows.canary import EraseCanary
+from workflows.check import CheckErasure
 from workflows.erase import EraseContributors
+from workflows.fetch import FetchInactive
+from workflows.sweep import SweepErased
+from workflows.verify import VerifyErasure
 
 log = structlog.get_logger("worker")
 
@@ -48,17 +60,46 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
     async with AsyncExitStack() as opened:
         vault = await opened.enter_async_context(Vault.connect(load(VaultSettings), load(S3Settings)))
         platform = await opened.enter_async_context(platform_api.connect())
-        api_test = ApiTestActivities(vault, platform, load(PlatformApiSettings))
+        api = load(PlatformApiSettings)
+        api_test = ApiTestActivities(vault, platform, api)
+        settings = {name: load(kind.settings) for name, kind in stores.kinds().items()}
         clients = {
-            name: await opened.enter_async_context(kind.connect(load(kind.settings)))
+            name: await opened.enter_async_context(kind.connect(settings[name]))
             for name, kind in stores.kinds().items()
         }
+        pool = clients["postgres"]
+        holds = Holds(pool)
+        beside = {"temporal": (client, temporal), "dumps": (clients["s3"], settings["s3"])}
+        read = {name: (clients[name], settings[name]) for name in clients} | beside
+        scans = {
+            name: ScanActivities(kind, read[name][0], read[name][1], vault, holds).all
+            for name, kind in scanners.kinds().items()
+        }
+        checks = CheckActivities(vault, pool, client, temporal.task_queue)
         workers = [
             Worker(
                 client,
                 task_queue=temporal.task_queue,
-                workflows=[EraseContributors, ApiTest],
-                activities=[*BatchActivities(vault, clients["postgres"]).all, *api_test.all],
+                workflows=[
+                    EraseContributors,
+                    EraseCanary,
+                    CheckErasure,
+                    VerifyErasure,
+                    ApiTest,
+                    FetchInactive,
+                    SweepErased,
+                ],
+                activities=[
+                    *BatchActivities(vault, pool).all,
+                    *TombstoneActivities(vault, pool).all,
+                    *CanaryActivities(vault, pool).all,
+                    *checks.all,
+                    *api_test.all,
+                    *FetchActivities(vault, pool).all,
+                    *VerificationActivities(vault, pool, platform, api).all,
+                    *(scan for name in beside for scan in scans[name]),
+                    *sweeping.SweepActivities(vault, pool).all,
+                ],
                 sticky_queue_schedule_to_start_timeout=STICKY,
                 graceful_shutdown_timeout=GRACE,
             ),
@@ -66,7 +107,12 @@ async def run(client: Client, temporal: TemporalSettings) -> None:
                 Worker(
                     client,
                     task_queue=f"{temporal.task_queue}-{name}",
-                    activities=StoreActivities(kind, clients[name], vault, Holds(clients["postgres"])).all,
+                    activities=[
+                        *StoreActivities(kind, clients[name], vault, holds).all,
+                        *PlantingActivities(kind, clients[name], vault).all,
+                        *scans.get(name, ()),
+                        sweeping.of_store(kind, clients[name], vault, pool),
+                    ],
                     max_concurrent_activities=ACTIVITIES_PER_STORE,
                     graceful_shutdown_timeout=GRACE,
                 )

@@ -124,16 +124,8 @@ class ApiTest:
             self._status.stopped = None
 
     def _start(self, name: str, argument: Any, result: type[T], summary: str) -> Awaitable[T]:
-        return workflow.execute_activity(
-            name,
-            argument,
-            result_type=result,
-            summary=summary,
-            heartbeat_timeout=self._request.heartbeat_timeout,
-            start_to_close_timeout=retry.EXECUTION_TIMEOUT,
-            schedule_to_close_timeout=self._request.retry.give_up_after,
-            retry_policy=retry.policy(self._request.retry),
-        )
+        request = self._request
+        return retry.start(name, argument, result, summary, request.retry, request.heartbeat_timeout)
 
     def _show(self) -> None:
         """What the Web UI shows: counts and codes."""

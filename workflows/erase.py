@@ -1,7 +1,8 @@
 """The erasure of one batch, and the way back.
 
-check -> resolve -> approval -> back up -> the phases -> recount -> report -> certify -> retain -> shred
-                                     \\________ roll back ________/
+check -> resolve -> approval -> canary
+      -> back up -> the phases -> recount -> verify -> report -> certify -> retain -> shred
+                  \\________ roll back ________/
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    # pydantic looks the types of a verification's result up among the modules that this one imports
+    import activities.verification.contract
+    import activities.verification.messages  # noqa: F401
     from activities.contract import Finding
-    from activities.messages import Checked
     from activities.status import (
         BACK,
         ERASED,
         BatchStatus,
         CommandKind,
+        Entered,
         Outcome,
         PhaseState,
         PhaseStatus,
         Stage,
         objection,
     )
-    from workflows import details
+    from workflows import canary, checks, details
     from workflows.commands import Commands, Pending
     from workflows.evidence import Evidence
     from workflows.failures import finding
@@ -36,6 +40,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.phases import Phase
     from workflows.running import Runner, together
     from workflows.slices import InterruptedByOperatorError, Slices, TooLongError
+    from workflows.tombstones import Tombstones
+    from workflows.verify import Whole
 
 _ORDER = list(Stage)
 
@@ -70,7 +76,8 @@ class EraseContributors:
         self._slices.count = self._status.slices
         self._slices.attempt = self._status.attempt
         self._runner = Runner(request.batch, self._plan, self._slices, self._commands, self._show)
-        self._evidence = Evidence(self._status, self._phases, self._slices, pending, self._enter)
+        self._evidence = Evidence(request.batch, self._status, self._phases, self._slices, pending, self._enter)
+        self._tombstones = Tombstones(request.batch, self._status, self._slices, self._evidence.insist)
         self._identities = Identities(request.batch, self._status, self._slices, self._commands.gate, self._show)
 
     @workflow.run
@@ -181,10 +188,14 @@ class EraseContributors:
                 (Stage.CHECK, self._check),
                 (Stage.RESOLVE, self._resolve),
                 (Stage.APPROVAL, self._approval),
+                (Stage.CANARY, self._canary),
                 (Stage.BACK_UP, self._back_up),
                 (Stage.ERASE, self._erase),
                 (Stage.RECOUNT, self._recount),
+                (Stage.VERIFY, self._verify),
             ):
+                if stage is Stage.CANARY and self._plan.canary is None:
+                    continue
                 if _ORDER.index(self._status.stage) <= _ORDER.index(stage):
                     self._enter(stage)
                     await step()
@@ -198,23 +209,14 @@ class EraseContributors:
             await self._evidence.report()
 
     async def _check(self) -> None:
-        try:
-            await self._slices.start("check_batch", self._request.batch, type(None), "Vault and submission")
-            checks = [
-                self._slices.start(
-                    f"check_{phase.store}", self._request.batch, Checked, f"Probe {phase.store}", phase.store
-                )
-                for phase in self._phases
-            ]
-            results = await asyncio.gather(*checks)
-        except ActivityError as error:
-            self._status.problems.append(finding(error))
-            raise _RefusedError from None
-        for phase, checked in zip(self._phases, results, strict=True):
-            phase.status.unit = checked.unit
-            phase.status.reversible = checked.reversible
-            phase.checked(checked.health)
-            self._status.problems += checked.health.problems
+        stores, thorough = [phase.store for phase in self._phases], workflow.patched(checks.THOROUGH)
+        found = await checks.run(self._request.batch, stores, self._slices.start, thorough=thorough)
+        self._status.problems += found.problems
+        for phase in self._phases:
+            if (checked := found.stores.get(phase.store)) is not None:
+                phase.status.unit = checked.unit
+                phase.status.reversible = checked.reversible
+                phase.checked(checked.health)
         if self._status.problems:
             raise _RefusedError
 
@@ -235,6 +237,18 @@ class EraseContributors:
             lambda: self._pending.rolling_back or len(self._status.approvals) >= self._plan.approvals
         )
         await self._commands.gate()
+
+    async def _canary(self) -> None:
+        """A made-up contributor goes first: where anything of it stays, nobody else is touched."""
+        assert self._plan.canary is not None, "else the stage is passed over"
+        whole = Whole(self._slices.count, self._slices.attempt)
+        request = canary.CanaryRequest(
+            self._request.batch, self._plan.canary, self._request.operator, self._plan, whole
+        )
+        self._status.canary = await canary.prove(request, self._commands.gate, lambda: self._commands.must_turn)
+        self._status.problems += self._status.canary.problems
+        if self._status.problems:
+            raise _RefusedError
 
     async def _back_up(self) -> None:
         states = (PhaseState.PENDING, PhaseState.BACKING_UP)
@@ -259,12 +273,22 @@ class EraseContributors:
                 phase.warn([Finding(phase.store, f"{left:,} records still hold an identity of the batch", remedy)])
                 self._become(phase, PhaseState.WARNED)
 
+    async def _verify(self) -> None:
+        if self._plan.verify is None:
+            return
+        await self._commands.gate()
+        await self._evidence.verify(self._plan, lambda: self._commands.must_turn)
+        for phase in self._phases:
+            if phase.status.state is PhaseState.DONE and phase.status.warnings:
+                self._become(phase, PhaseState.WARNED)
+
     async def _settle(self) -> None:
         self._status.outcome = Outcome.WARNED if self._status.warnings else Outcome.ERASED
         self._status.ended_at = workflow.now()
         await self._evidence.report()
         if self._status.warnings:
             self._status.outcome = Outcome.WARNED  # the report learns of people who came under a hold too late
+        await self._tombstones.keep()
         await self._evidence.certify()
 
     async def _back(self) -> None:
@@ -272,6 +296,7 @@ class EraseContributors:
         if self._status.stage is not Stage.RETAIN or self._status.outcome is not Outcome.ROLLED_BACK:
             self._enter(Stage.ROLL_BACK)
             self._status.outcome = Outcome.RUNNING
+            self._status.verification = None  # of an erasure that is about to be undone
             for phase in reversed(self._phases):
                 if phase.was_written and phase.status.state not in BACK:
                     await self._runner.restore(phase)
@@ -281,6 +306,7 @@ class EraseContributors:
                 phase.compare()
             self._status.outcome = Outcome.ROLLED_BACK
             self._status.ended_at = workflow.now()
+            await self._tombstones.remove()
             await self._evidence.report()
             await self._evidence.certify()
         await self._retain()
@@ -330,6 +356,8 @@ class EraseContributors:
         self._uncount()
         self._enter(Stage.RECOUNT)
         await self._recount()
+        self._enter(Stage.VERIFY)
+        await self._verify()
         await self._settle()
         self._enter(Stage.RETAIN)
 
@@ -366,6 +394,8 @@ class EraseContributors:
 
     def _enter(self, stage: Stage) -> None:
         self._status.stage = stage
+        if not self._status.stages or self._status.stages[-1].stage is not stage:
+            self._status.stages.append(Entered(stage, workflow.now()))
         self._show()
 
     def _show(self) -> None:
@@ -373,7 +403,7 @@ class EraseContributors:
 
 
 class _RefusedError(Exception):
-    """The check found problems; nothing was touched."""
+    """Check or canary found problems; nobody of the batch was touched."""
 
 
 def _new_status(request: EraseRequest) -> BatchStatus:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from activities.messages import Batch, WhenShared
+from activities.messages import Batch, Depth, WhenShared
 from activities.status import BatchStatus
 
 
@@ -21,6 +21,19 @@ class Retry:
 
     max_attempts: int
     give_up_after: timedelta
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How it is looked for what an erasure left.
+
+    Args:
+        depth: How far.
+        beside: What is scanned beside the stores, by any worker.
+    """
+
+    depth: Depth
+    beside: list[str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Plan:
         park_timeout: How long a parked phase waits before the batch rolls back by itself.
         retention: How long the back-up lives after the end.
         shared: What becomes of identities that somebody has who stays.
+        verify: How it is looked for what is left, once the phases are through; None: not at all.
+        canary: Names the made-up contributor who is erased before anything is backed up; None: nobody is.
     """
 
     order: list[str]
@@ -54,6 +69,8 @@ class Plan:
     park_timeout: timedelta
     retention: timedelta
     shared: WhenShared = "park"
+    verify: Looking | None = None
+    canary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,3 +128,24 @@ class EraseRequest:
     duplicates: int
     plan: Plan
     carried: Carried | None = None
+
+    @property
+    def summary(self) -> str:
+        """The batch in one line, for lists of workflows."""
+        return f"Erase {self.contributors:,} contributors, asked by {self.operator}"[:200]
+
+    @property
+    def details(self) -> str:
+        """How it runs, in a few."""
+        return (
+            f"Phases: {', '.join(self.plan.order)}. Critical: {', '.join(self.plan.critical)}. "
+            f"Slices of {self.plan.slice_size:,}. Data map {self.batch.data_map_digest[:16]}."
+        )
+
+    def memo(self, content: str) -> dict[str, str | int]:
+        """What is remembered of the batch beside its history.
+
+        Args:
+            content: The name of the content: another file under the same batch id is told from it.
+        """
+        return {"content": content, "contributors": self.contributors, "operator": self.operator}

@@ -66,14 +66,14 @@ class Phase:
             return
         if state not in _NEXT[self.status.state]:
             raise IllegalTransitionError(f"{self.store}: {self.status.state} -> {state}")
+        if state in _ENDED and self.status.state is not PhaseState.DONE:  # what is found later ends nothing anew
+            self.status.ended_at = now
         self.status.state = state
         if state in _AGAIN:
             self.status.done = 0
             self.status.error = None
         if state is PhaseState.RUNNING:
             self.status.started_at = self.status.started_at or now
-        if state in _ENDED:
-            self.status.ended_at = now
 
     def leave_erased(self, now: datetime) -> None:
         """Ends a rollback that the data map rules out, and says so: nobody is to believe that the store is as before.

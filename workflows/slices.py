@@ -146,20 +146,8 @@ class Slices:
             summary: What the timeline shows.
             store: The store; None for what concerns the batch.
         """
-        queue = workflow.info().task_queue
         rule = retry.of_store(self._plan, store)
-        return workflow.start_activity(
-            name,
-            argument,
-            result_type=result,
-            task_queue=f"{queue}-{store}" if store else queue,
-            summary=summary,
-            heartbeat_timeout=self._plan.heartbeat_timeout,
-            start_to_close_timeout=retry.EXECUTION_TIMEOUT,
-            schedule_to_close_timeout=rule.give_up_after,
-            retry_policy=retry.policy(rule),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        return retry.start(name, argument, result, summary, rule, self._plan.heartbeat_timeout, store)
 
     def _numbers(self, phase: Phase) -> list[int]:
         return [WHOLE] if phase.status.unit == "batch" else list(range(self.count))
@@ -170,6 +158,30 @@ class Slices:
             return self._contributors
         size = self._plan.slice_size
         return max(0, min(size, self._contributors - number * size))
+
+
+async def ended(child: workflow.ChildWorkflowHandle[Any, T], turned: Callable[[], bool]) -> T:
+    """Waits for a batch's child; where the batch is to be rolled back, cancels it and waits for that.
+
+    Args:
+        child: The child.
+        turned: Whether the batch is to be rolled back.
+
+    Returns:
+        The child's result.
+
+    Raises:
+        ChildWorkflowError: It failed.
+        InterruptedByOperatorError: The batch is to be rolled back.
+    """
+    turning = asyncio.ensure_future(workflow.wait_condition(turned))
+    await workflow.wait([child, turning], return_when=asyncio.FIRST_COMPLETED)
+    if not child.done():
+        child.cancel()
+        await workflow.wait([child])
+        raise InterruptedByOperatorError
+    turning.cancel()
+    return await child
 
 
 WHOLE = -1

@@ -100,7 +100,8 @@ def _verdict(found: Verification) -> str:
         return "residuals found"
     if not found.proven:
         return "not proven"
-    return "proven, but for the places that are named" if found.not_proven else "proven"
+    where = "proven where the data map looks" if found.depth == "mapped" else "proven"
+    return f"{where}, but for the places that are named" if found.not_proven else where
 
 
 def _shredding(status: BatchStatus) -> dict[str, Any]:

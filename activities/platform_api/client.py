@@ -18,6 +18,7 @@ from activities.errors import CriticalError, ErasureError, TransientError, unkno
 from activities.platform_api.answers import PLACE, Answer, Meaning, Work, read
 from activities.platform_api.data_map import Call, PlatformApiMap, fill
 from activities.platform_api.job import Job
+from activities.reachability import unreachable
 from activities.settings import PlatformApiSettings
 
 LARGEST_ANSWER = 1_048_576
@@ -86,7 +87,13 @@ class PlatformApi:
         Raises:
             ErasureError: It is not; says why.
         """
-        code, _, _, _ = await self._send("GET", self._rules.health, {}, {}, None)
+        try:
+            code, _, _, _ = await self._send("GET", self._rules.health, {}, {}, None)
+        except TimeoutError as error:
+            raise unreachable(PLACE, error, "ERASURE_API__BASE_URL") from None
+        if code in (401, 403):
+            what = f"{self._rules.health} answers {code}: the caller is refused"
+            raise CriticalError(PLACE, what, "Check ERASURE_API__TOKEN and its rights.")
         if code != 200:
             raise TransientError(PLACE, f"{self._rules.health} answers {code}", f"{_REMEDY} See platform_api.health.")
 
@@ -197,7 +204,7 @@ class PlatformApi:
 
         Raises:
             TransientError: No connection could be made: nothing was sent.
-            CriticalError: The certificate is not accepted.
+            CriticalError: None can ever be made as things are: TLS.
             TimeoutError: What was sent may have arrived; no answer came, or none that ended.
         """
         url = URL(self._base_url + path, encoded=True).update_query(query)
@@ -219,13 +226,8 @@ class PlatformApi:
                         text = b""
                         break
                 return response.status, text, _retry_after(response), _since(began)
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
-            remedy = "Name its certificate authority with SSL_CERT_FILE where the worker runs."
-            raise CriticalError(PLACE, "its certificate is not accepted", remedy) from None
-        except aiohttp.ClientConnectorDNSError:
-            raise TransientError(PLACE, "the name of its host is not known", _REMEDY) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransientError(PLACE, f"cannot be reached ({type(error).__name__})", _REMEDY) from None
+            raise unreachable(PLACE, error, "ERASURE_API__BASE_URL") from None
         except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             raise TimeoutError from None
         except aiohttp.ClientError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from array import array
 from dataclasses import asdict
-from html import escape
+from datetime import datetime
 from typing import Any, TextIO
 
+from activities import pages
+from activities.pages import Tone
 from activities.platform_api.answers import Answer
 from activities.platform_api.messages import ApiTestStatus, Verdict
 from activities.platform_api.run import Result, results
@@ -24,19 +26,6 @@ COLUMNS = (
     *("commit", "commit_meaning", "commit_ms", "commit_tries"),
 )
 """Of the CSV of answers."""
-
-_SAYS = {
-    Verdict.AS_EXPECTED: "as expected",
-    Verdict.CONTRARY: "contrary to what was expected",
-    Verdict.UNCLEAR: "unclear: proves neither",
-}
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.2rem .9rem .2rem 0;text-align:left}"
-    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{border-bottom:1px solid #bbb}"
-    "h1{font-size:1.4rem}h2{font-size:1.05rem}"
-)
 
 
 async def write(vault: BatchVault, archive: BatchVault, status: ApiTestStatus) -> str:
@@ -115,33 +104,11 @@ def as_html(report: dict[str, Any]) -> str:
     Args:
         report: As `read` gives it.
     """
-    expect = f"expected: {report['expect']}" if report["expect"] else "nothing expected"
-    verdicts = [(_SAYS[verdict], report["verdicts"][verdict]) for verdict in Verdict]
-    measures = ("count", "p50", "p90", "p95", "p99", "max")
-    latency = [
-        (kind, *("" if found[measure] is None else f"{found[measure]:,.0f}" for measure in measures))
-        for kind, found in report["latency_ms"].items()
-    ]
-    control = "The platform knew the control, who stays." if report["control"] else ""
-    if report["expect"] == "erased" and not report["control"]:
-        control = NO_CONTROL
-    parts = [
-        f"<h1>API test of job {escape(report['job_id'])}, {expect}</h1>",
-        f"<p>Test {escape(report['run_id'])}: {report['asked']:,} contributors, "
-        f"{escape(report['started_at'] or '')} to {escape(report['ended_at'] or '')}. {control}</p>",
-        _table("Contributors", ("", "contributors"), verdicts),
-        _table("Fetch", ("answer", "times"), sorted(report["fetches"].items())),
-        _table("Commit, where fetch gave work", ("answer", "times"), sorted(report["commits"].items())),
-        _table("Latency in milliseconds", ("", *measures), latency),
-    ]
-    for verdict, named in report["lines"].items():
-        if named:
-            more = report["verdicts"][verdict] - len(named)
-            text = ", ".join(map(str, named)) + (f" and {more:,} more" if more else "")
-            parts.append(f"<h2>Lines of the CSV that are {_SAYS[Verdict(verdict)]}</h2><p>{text}</p>")
-    title = f"<title>API test {escape(report['run_id'])}</title>"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
-    return "\n".join([head, *parts, "</html>", ""])
+    times = {name: report[name] and datetime.fromisoformat(report[name]) for name in ("started_at", "ended_at")}
+    verdicts = list(report["verdicts"].items())
+    return pages.render(
+        "api_test.html", report=report, verdict=_verdict(report), verdicts=verdicts, no_control=NO_CONTROL, **times
+    )
 
 
 def percentiles(milliseconds: array[float]) -> dict[str, float | None]:
@@ -162,14 +129,21 @@ def _cells(answer: Answer) -> list[Any]:
     return [answer.code, answer.meaning, round(answer.milliseconds, 1), answer.tries]
 
 
-def _table(title: str, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    head = "".join(f"<th{' class=n' if number else ''}>{escape(name)}</th>" for number, name in enumerate(names))
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=n' if n else ''}>{_cell(cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(cell: Any) -> str:
-    return f"{cell:,}" if isinstance(cell, int) else escape(str(cell))
+def _verdict(report: dict[str, Any]) -> pages.Verdict:
+    """The verdict on a test: the worst that is true."""
+    expect, counts = report["expect"], report["verdicts"]
+    asked = f"{pages.counted(report['asked'], 'contributor was', 'contributors were')} asked for."
+    if expect is None or not report["asked"]:
+        says = f"{asked} What the platform answered stands below."
+        title = "nothing was expected" if expect is None else "nobody was asked for"
+        return pages.Verdict(Tone.GREY, title, says, "runs")
+    if contrary := counts[Verdict.CONTRARY]:
+        says = f"{asked} For {contrary:,} of them the platform's answers are contrary to that."
+        return pages.Verdict(Tone.RED, f"not all are {expect}", says, "cross")
+    if unclear := report["contributors"] - counts[Verdict.AS_EXPECTED]:
+        says = f"{asked} Of {unclear:,} of {report['contributors']:,} the platform's answers prove nothing."
+        return pages.Verdict(Tone.AMBER, f"not all are proven to be {expect}", says, "warning")
+    title, says = f"all are {expect}, as expected", f"{asked} The platform's answers are as expected."
+    if expect == "erased" and not report["control"]:
+        return pages.Verdict(Tone.AMBER, f"{title}, but there was no control", f"{says} {NO_CONTROL}", "warning")
+    return pages.Verdict(Tone.GREEN, title, says, "check")

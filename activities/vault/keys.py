@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from activities.errors import CriticalError, ErasureError, TransientError, translated
 from activities.object_storage import aws_client
+from activities.reachability import unreachable
 from activities.settings import VaultSettings
 from activities.vault.sealing import decrypt, derive, encrypt
 
@@ -141,6 +142,6 @@ def _translate(error: Exception) -> ErasureError | None:
         remedy = "Check ERASURE_VAULT__KMS_KEY_ID, its state, and the rights kms:Encrypt and kms:Decrypt on it."
         return CriticalError("vault", f"KMS refuses ({code})", remedy)
     if isinstance(error, BotoCoreError | OSError | TimeoutError):
-        remedy = "Check ERASURE_VAULT__KMS_ENDPOINT_URL or ERASURE_VAULT__KMS_REGION, and the network."
-        return TransientError("vault", f"cannot reach KMS ({type(error).__name__})", remedy)
+        where = "ERASURE_VAULT__KMS_ENDPOINT_URL or ERASURE_VAULT__KMS_REGION"
+        return unreachable("vault", error, where, what="cannot reach KMS")
     return None

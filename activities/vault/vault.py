@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import heapq
 import hmac
 import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from activities.errors import CriticalError, translated
 from activities.object_storage import s3_client
@@ -22,8 +25,13 @@ from activities.vault.sealing import VaultMissingError, VaultTamperedError, deri
 from activities.vault.signing import SigningKeys
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import ObjectIdentifierTypeDef
+
+ARCHIVE = "archive/"
+"""What outlives the batch keys."""
 
 
 class Vault:
@@ -33,12 +41,14 @@ class Vault:
         s3: The client.
         bucket: The bucket.
         service: Wraps the batch keys.
+        quota: Bytes that the bucket may hold; None where nobody has said.
     """
 
-    def __init__(self, s3: S3Client, bucket: str, service: KeyService) -> None:
+    def __init__(self, s3: S3Client, bucket: str, service: KeyService, quota: int | None = None) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._service = service
+        self._quota = quota
         self._secret = service.secret
         self.signing = SigningKeys(s3, bucket, service)
         """The keys that sign certificates."""
@@ -53,7 +63,7 @@ class Vault:
             platform: The platform's S3, used where the vault has no connection of its own.
         """
         async with s3_client(settings.storage(platform)) as s3, keys.connect(settings) as service:
-            yield cls(s3, settings.bucket, service)
+            yield cls(s3, settings.bucket, service, settings.quota)
 
     async def name_batch(self, digest: bytes, kind: str = "erase") -> str:
         """The batch id of a CSV's content: the same file is the same batch.
@@ -90,6 +100,10 @@ class Vault:
         """The key under which a batch's certificate names contributors; it outlives the batch key."""
         inclusion = derive(await self._root(), b"certificates")
         return hmac.digest(inclusion, batch_id.encode(), hashlib.sha256)
+
+    async def tombstone_secret(self) -> bytes:
+        """What the marks of erased identities are made with; it outlives every batch."""
+        return derive(await self._root(), b"tombstones")
 
     def _batch(self, batch_id: str, key: bytes) -> BatchVault:
         return BatchVault(self._s3, self._bucket, batch_id, key)
@@ -165,15 +179,67 @@ class Vault:
         found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         return [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in found]
 
+    async def make_bucket(self, region: str) -> bool:
+        """Makes the bucket, which keeps versions, so that what somebody overwrites there can be restored.
+
+        Args:
+            region: Where it is to be.
+
+        Returns:
+            Whether it was not there.
+        """
+        with translated("vault", translate):
+            try:
+                await self._s3.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchBucket"):
+                    raise
+            else:
+                return False
+            there: dict[str, Any] = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            await self._s3.create_bucket(Bucket=self._bucket, **({} if region == "us-east-1" else there))
+            await self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
+        return True
+
+    async def reported(self, limit: int) -> list[str]:
+        """The batches that were reported last, the newest first.
+
+        Args:
+            limit: How many.
+        """
+        latest: dict[str, datetime] = {}
+        with translated("vault", translate):
+            async for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=ARCHIVE):
+                for entry in page.get("Contents", []):
+                    batch_id, _, name = entry["Key"].removeprefix(ARCHIVE).partition("/")
+                    if name.startswith("report/"):
+                        latest[batch_id] = max(entry["LastModified"], latest.get(batch_id, entry["LastModified"]))
+        return heapq.nlargest(limit, latest, key=lambda batch_id: latest[batch_id])
+
+    async def room(self) -> int | None:
+        """How many bytes the vault may still take; None where its quota is not known."""
+        if self._quota is None:
+            return None
+        used = 0
+        with translated("vault", translate):
+            async for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket):
+                used += sum(entry["Size"] for entry in page.get("Versions", []))
+        return self._quota - used
+
     async def probe(self) -> None:
-        """Proves that the bucket can be written, read and cleared, and that keys can be wrapped and unwrapped.
+        """Proves that keys can be wrapped and unwrapped, and objects written, read, listed and deleted for ever.
+
+        Nothing is left behind, no version either.
 
         Raises:
             ErasureError: It cannot.
         """
+        room = await self.room()
+        if room is not None and room <= 0:
+            what = f"its bucket holds {-room:,} bytes more than ERASURE_VAULT__QUOTA allows"
+            raise CriticalError("vault", what, "Shred batches that nobody will roll back, or raise the quota.")
         key = f"probe/{secrets.token_hex(8)}"
         await put(self._s3, self._bucket, key, b"probe")
         await get(self._s3, self._bucket, key)
-        with translated("vault", translate):
-            await self._s3.delete_object(Bucket=self._bucket, Key=key)
+        await self._delete_versions(key)
         await self._service.unwrap(await self._service.wrap(secrets.token_bytes(32), key), key)

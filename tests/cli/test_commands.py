@@ -9,10 +9,17 @@ import signal
 import socket
 import sys
 import time
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from starter.__main__ import app
 from starter.exit_codes import ExitCode
 from tests.bench import Bench, HasEnv, bare_environment, starter
 from tests.processes import ROOT
@@ -30,15 +37,35 @@ def env(stack: HasEnv) -> dict[str, str]:
     return {**bare_environment(), **stack.env}
 
 
-@pytest.mark.parametrize("command", [[], ["erase"], ["status"], ["watch"], ["list"], ["report"], ["api-test"]])
-async def test_every_command_explains_itself(command: list[str]) -> None:
-    shown = await starter(bare_environment(), *command, "--help")
-    assert shown.code == 0
-    assert "Usage: " in shown.stdout
-    if command:
-        assert "Example: python -m starter" in shown.stdout
-    else:
-        assert "Exit codes: 0 erased" in shown.stdout
+def commands(group: Any, *names: str) -> Iterator[list[str]]:
+    """The words of every command of a group."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *names, name)
+        else:
+            yield [*names, name]
+
+
+COMMANDS = [*commands(typer.main.get_command(app))]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_by_an_example(command: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "300"}, prog_name="python -m starter")
+    assert shown.exit_code == 0
+    assert f"Usage: python -m starter {' '.join(command)}" in shown.output
+    assert f"python -m starter {' '.join(command)}" in shown.output.partition("Example: ")[2]
+
+
+async def test_the_program_explains_itself_its_exit_codes_and_is_completed_by_a_shell_once_it_is_installed() -> None:
+    shown = await starter(bare_environment(), "--help")
+    assert (shown.code, "Exit codes: 0 erased" in shown.stdout) == (0, True)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, attribute = scripts["erasure"].partition(":")
+    assert getattr(import_module(module), attribute) is app
+    asks = {"_ERASURE_COMPLETE": "complete_bash", "COMP_WORDS": "erasure ver", "COMP_CWORD": "1"}
+    completed = CliRunner().invoke(app, [], env=asks, prog_name="erasure")
+    assert completed.output.split() == ["verify"]
 
 
 async def test_a_setting_that_is_missing_or_wrong_is_named_and_its_value_never_shown(

@@ -96,8 +96,8 @@ def test_up_starts_every_server_in_the_background_and_down_ends_exactly_those(tm
     [
         ("Starting PostgreSQL", signal.SIGINT),
         ("Making a crowd-work platform", signal.SIGTERM),
+        ("Making a crowd-work platform", signal.SIGKILL),
         ("backing up", signal.SIGINT),
-        ("backing up", signal.SIGKILL),
     ],
 )
 def test_a_demo_that_is_ended_at_any_moment_leaves_no_process(

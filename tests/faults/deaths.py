@@ -82,7 +82,7 @@ def _group(input: ExecuteActivityInput) -> tuple[str, int]:
     name, argument = activity.info().activity_type, input.args[0]
     verb, _, rest = name.rpartition("_")
     if verb == "check" and rest != "batch":
-        return verb, IN_SLICES + WHOLE
+        return verb, IN_SLICES + WHOLE + 1  # and whom the CSV names
     if isinstance(argument, Step) and verb in ("back_up", "count"):
         return verb, IN_SLICES * argument.slices + WHOLE
     return name, argument.slices if isinstance(argument, Step) and argument.number is not None else 1

@@ -30,7 +30,7 @@ from workflows.erase import EraseContributors
 from workflows.messages import Command
 
 EARLY = ("check", "resolve", "back_up", "verify")
-LATE = ("erase", "count", "write", "certify")
+LATE = ("erase", "count", "write", "keep", "certify")
 """What the names of activities begin with, before and after the first write."""
 
 Handle = WorkflowHandle[EraseContributors, BatchStatus]

@@ -121,7 +121,7 @@ async def test_a_platform_that_is_not_there_is_told_from_one_that_is_silent(plat
         nobody = PlatformApiSettings(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
         with pytest.raises(TransientError, match="cannot be reached"):
             await caller.api(settings=nobody, attempts=1).fetch(platform.workers[0].contributor_id)
-    with pytest.raises(TransientError, match="the name of its host is not known"):
+    with pytest.raises(TransientError, match="cannot be reached: its host name"):
         await caller.api(settings=PlatformApiSettings(base_url="http://there-is-none.invalid")).probe()
 
 

@@ -11,17 +11,24 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from workflows.api_test import ApiTest
+from workflows.canary import EraseCanary
+from workflows.check import CheckErasure
 from workflows.erase import EraseContributors
+from workflows.fetch import FetchInactive
+from workflows.sweep import SweepErased
+from workflows.verify import VerifyErasure
 
 HISTORIES = {file.stem: file.read_text() for file in (Path(__file__).parent / "histories").glob("*.json")}
 
 
 def _replayer() -> Replayer:
-    return Replayer(workflows=[EraseContributors, ApiTest], data_converter=pydantic_data_converter)
+    workflows = [EraseContributors, EraseCanary, VerifyErasure, CheckErasure, ApiTest, FetchInactive, SweepErased]
+    return Replayer(workflows=workflows, data_converter=pydantic_data_converter)
 
 
-def test_there_is_a_history_of_every_way_in_which_a_batch_ends_and_of_an_api_test() -> None:
-    assert set(HISTORIES) >= {"erased", "refused", "warned", "rolled-back", "shredded", "certified", "api-test"}
+def test_there_is_a_history_of_every_way_in_which_a_batch_ends_and_of_every_other_workflow() -> None:
+    of_batches = {"erased", "refused", "warned", "rolled-back", "shredded", "certified", "verified"}
+    assert set(HISTORIES) >= of_batches | {"api-test", "canary", "dry-run", "fetch", "swept", "verification"}
 
 
 @pytest.mark.parametrize("name", sorted(HISTORIES))

@@ -18,7 +18,7 @@ from activities.stores.elasticsearch.connection import ElasticsearchSettings
 from activities.vault import BatchVault, Vault
 from devstack.versitygw import Versitygw
 from tests.bench import HasEnv
-from tests.stores import clickhouse_database
+from tests.stores import clickhouse_database, graves
 from tests.stores.elasticsearch_cluster import ANN, Cluster
 from tests.stores.postgres_schema import Database, settings_of
 from tests.stores.s3_bucket import EVERYWHERE, SERVERS, Bucket, own_bucket
@@ -86,12 +86,24 @@ async def bucket(request: pytest.FixtureRequest, heartbeat: Heartbeat) -> AsyncI
 
 
 @pytest.fixture
-async def vault(stack: HasEnv) -> AsyncIterator[BatchVault]:
-    """A batch of its own in the vault's real bucket."""
+async def vaults(stack: HasEnv) -> AsyncIterator[Vault]:
+    """The vault's real bucket, under a key of its own."""
     key = SecretStr(base64.b64encode(secrets.token_bytes(32)).decode())
     settings = VaultSettings(bucket=stack.env["ERASURE_VAULT__BUCKET"], key=key)
     async with Vault.connect(settings, s3_settings(stack)) as opened:
-        yield await opened.create(f"test-{secrets.token_hex(6)}")
+        yield opened
+
+
+@pytest.fixture
+async def vault(vaults: Vault) -> BatchVault:
+    """A batch of its own in it."""
+    return await vaults.create(f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture(name="graves")
+async def own_graves(stack: HasEnv) -> AsyncIterator[graves.Graves]:
+    async with graves.dug(stack) as made:
+        yield made
 
 
 @pytest.fixture

@@ -673,7 +673,7 @@ async def test_the_probe_refuses_a_read_only_server(filled: Database, stack: Has
 @pytest.mark.parametrize(
     ("dsn", "kind", "words"),
     [
-        ("postgresql://eve@127.0.0.1:1/x", TransientError, "cannot reach the server"),
+        ("postgresql://eve@127.0.0.1:1/x", TransientError, "cannot be reached: connection refused"),
         ("mysql://eve@127.0.0.1:1/x", CriticalError, "ERASURE_POSTGRES__DSN"),
     ],
 )

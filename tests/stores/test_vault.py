@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import secrets
@@ -181,6 +182,35 @@ async def test_an_unreachable_server_is_transient() -> None:
     async with Vault.connect(settings, platform) as opened:
         with pytest.raises(TransientError, match="cannot reach S3"):
             await opened.probe()
+
+
+async def test_a_vault_knows_its_room_by_its_quota_alone(s3: S3Client) -> None:
+    name = f"vault-{secrets.token_hex(6)}"
+    await s3.create_bucket(Bucket=name)
+    await s3.put_object(Bucket=name, Key="archive/some", Body=b"x" * 1000)
+    assert await Vault(s3, name, MasterKey(b"m" * 32)).room() is None, "S3 tells nobody"
+    roomy = Vault(s3, name, MasterKey(b"m" * 32), quota=1_500)
+    assert await roomy.room() == 500
+    await roomy.probe()
+    with pytest.raises(CriticalError, match="holds 100 bytes more than ERASURE_VAULT__QUOTA allows"):
+        await Vault(s3, name, MasterKey(b"m" * 32), quota=900).probe()
+
+
+async def test_the_batches_that_were_reported_last_come_first(s3: S3Client) -> None:
+    name = f"vault-{secrets.token_hex(6)}"
+    await s3.create_bucket(Bucket=name)
+    vaults = Vault(s3, name, MasterKey(b"m" * 32))
+    assert await vaults.reported(5) == []
+    for batch_id, kept in (
+        ("a", "report/000000"),
+        ("b", "report/000000"),
+        ("c", "certificate/0"),
+        ("a", "report/000001"),
+    ):
+        await write(await vaults.archive(batch_id), kept, "counts")
+        await asyncio.sleep(0.05)
+    assert await vaults.reported(5) == ["a", "b"]
+    assert await vaults.reported(1) == ["a"]
 
 
 @pytest.fixture

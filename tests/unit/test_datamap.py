@@ -71,6 +71,9 @@ def test_the_digest_is_of_the_content_and_not_of_its_order(source: Source) -> No
         (lambda s: s["s3"]["objects"].append("s3://bucket/no-placeholder/"), "s3.objects"),
         (lambda s: s["s3"].update(rollback="no"), "s3.rollback: say true or false"),
         (lambda s: s["identity"].update(rollback=False), "identity.rollback"),
+        (lambda s: s.update(canary={}), "canary.contributor_id: Field required"),
+        (lambda s: s.update(canary={"contributor_id": "a b"}), "does not match identity.id_pattern"),
+        (lambda s: s.update(canary={"contributor_id": "c", "emails": [""]}), "canary.emails[0]"),
         (lambda s: s["redis"].update(bad=["session:{contributor_id}*"]), "redis.bad"),
     ],
 )

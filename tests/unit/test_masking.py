@@ -106,7 +106,7 @@ def test_identities_are_data_and_never_patterns(identities: list[str], text: str
 
 @given(st.from_regex(r"[\w.%*?\[\\'-]{1,8}", fullmatch=True).filter(lambda value: value.strip()))
 def test_an_identity_between_blanks_is_found_whatever_its_characters(identity: str) -> None:
-    first_is_hidden = IdentityFinder._START.match(f" {identity} ", 1) is None
+    first_is_hidden = IdentityFinder.START.match(f" {identity} ", 1) is None
     assert found(f" {identity} ", identity) == ([] if first_is_hidden else [identity])
 
 

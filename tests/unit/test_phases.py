@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -23,6 +23,15 @@ def phase(*states: PhaseState) -> Phase:
 def test_a_phase_goes_from_back_up_to_done() -> None:
     done = phase(PhaseState.BACKING_UP, PhaseState.BACKED_UP, PhaseState.RUNNING, PhaseState.DONE)
     assert done.status.started_at == done.status.ended_at == NOW
+
+
+def test_what_is_found_after_its_end_does_not_move_the_end_of_a_phase_but_a_new_run_does() -> None:
+    warned = phase(PhaseState.BACKING_UP, PhaseState.BACKED_UP, PhaseState.RUNNING, PhaseState.DONE)
+    warned.become(PhaseState.WARNED, NOW + timedelta(hours=1))
+    assert (warned.status.state, warned.status.ended_at) == (PhaseState.WARNED, NOW)
+    warned.become(PhaseState.RUNNING, NOW + timedelta(hours=2))
+    warned.become(PhaseState.DONE, NOW + timedelta(hours=3))
+    assert warned.status.ended_at == NOW + timedelta(hours=3)
 
 
 @pytest.mark.parametrize("state", [PhaseState.RUNNING, PhaseState.DONE, PhaseState.FAILED])

@@ -34,7 +34,7 @@ class Ended:
         again: The answer to a second submission of the same file.
         other: The answer to another file under the same name.
         shown: What `status`, `list` and `report` said, by command.
-        written: Names of the files that `report -o` wrote.
+        written: The files that `report -o` wrote, by name.
         kept: Every text that Temporal keeps of the batch.
         leaks: The people who are named where nobody must be.
         log: What the worker said.
@@ -50,7 +50,7 @@ class Ended:
     again: Finished
     other: Finished
     shown: dict[str, Finished]
-    written: set[str]
+    written: dict[str, str]
     kept: list[str]
     leaks: list[str]
     log: str
@@ -77,7 +77,10 @@ async def _run(stack: HasEnv, folder: Path) -> Ended:
                 "list": await bench.starter("list", "--json"),
                 "report": await bench.starter("report", batch_id),
                 "report --json": await bench.starter("report", batch_id, "--json"),
+                "report html": await bench.starter("report", batch_id, "--format", "html"),
                 "report -o": await bench.starter("report", batch_id, "-o", str(folder / "reports")),
+                "report -o FILE": await bench.starter("report", batch_id, "-o", str(folder / "reports" / "one.html")),
+                "report -o WRONG": await bench.starter("report", batch_id, "-o", "one.html", "--format", "md"),
             }
             again = await bench.erase("--batch", batch_id)
             bench.csv.write_text("contributor_id\nsomebody-else\n")
@@ -93,7 +96,7 @@ async def _run(stack: HasEnv, folder: Path) -> Ended:
             again,
             other,
             shown,
-            {path.name for path in (folder / "reports").iterdir()},
+            {path.name: path.read_text() for path in (folder / "reports").iterdir()},
             await texts(client, batch_id),
             await bench.leaks(),
             worker.log.read_text(),
@@ -150,13 +153,27 @@ def test_a_detached_batch_is_followed_by_watch_and_shown_by_status_list_and_repo
     assert ended.shown["status"].json == report
     listed = [row["status"] for row in ended.shown["list"].json if row["batch_id"] == batch_id]
     assert listed == ["running"], "its way back is open"
-    known = {"stage", "retained_until", "holds", "stayers"}  # the report is written before the way back is opened
+    # the report is written before the batch is certified, and before the way back is opened
+    known = {"stage", "stages", "certificates", "retained_until", "reported_at", "holds", "stayers"}
     assert {key: value for key, value in ended.shown["report --json"].json.items() if key not in known} == {
         key: value for key, value in report.items() if key not in known
     }
-    assert f"# Batch {batch_id}: erased from every store" in ended.shown["report"].stdout
-    assert ended.shown["report -o"].code == ExitCode.ERASED
-    assert ended.written == {f"{batch_id}.md", f"{batch_id}.json"}
+    assert f"# Batch {batch_id}: {report['verdict']}" in ended.shown["report"].stdout
+
+
+def test_a_report_is_written_as_a_page_as_markdown_and_as_json_or_as_the_one_file_that_is_named(ended: Ended) -> None:
+    batch_id = ended.submitted.json["batch_id"]
+    assert {ended.shown[command].code for command in ("report html", "report -o", "report -o FILE")} == {0}
+    assert set(ended.written) == {f"{batch_id}.html", f"{batch_id}.md", f"{batch_id}.json", "one.html"}
+    page = ended.written["one.html"]
+    assert page == ended.written[f"{batch_id}.html"] == ended.shown["report html"].stdout
+    assert page.startswith("<!doctype html>")
+    assert [stage["stage"] for stage in ended.shown["report --json"].json["stages"]][:4] == [
+        *("check", "resolve", "approval", "back up")
+    ]
+    assert [each["number"] for each in ended.watched.json["certificates"]] == [0]
+    wrong = ended.shown["report -o WRONG"]
+    assert (wrong.code, "end it in .md" in " ".join(wrong.stderr.split())) == (ExitCode.BAD_INPUT, True)
 
 
 def test_the_web_ui_reads_as_a_person_would_want(ended: Ended) -> None:

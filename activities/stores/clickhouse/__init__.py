@@ -14,9 +14,14 @@ values       the values that a batch finds, each with its mask
 staging      the batch's own table
 mutations    starts one, waits for exactly that one, kills what cannot finish
 rewriting    tables whose keys hold what is masked are written anew
+identities   what the columns hold, whoever's it is
 streams      waits for rows that are on their way
+extent       which parts a mutation would write anew
+server_state what else goes on in the server: other mutations, room on its disks
 remains      dictionaries, detached and outdated parts, left-over tables
 survey       what looks like an identity and is not in the data map
+planting     the canary's rows, and their end
+rights       what the user may do, asked of the server
 store        the verbs
 """
 
@@ -25,6 +30,7 @@ from __future__ import annotations
 from activities.contract import StoreKind
 from activities.stores.clickhouse.connection import ClickHouseSettings, connect
 from activities.stores.clickhouse.data_map import ClickHouseMap
+from activities.stores.clickhouse.planting import ClickHousePlanter
 from activities.stores.clickhouse.store import ClickHouseStore
 
 KIND = StoreKind(
@@ -34,4 +40,5 @@ KIND = StoreKind(
     settings=ClickHouseSettings,
     connect=connect,
     open=ClickHouseStore,
+    planter=ClickHousePlanter,
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import RootModel, ValidationInfo, field_validator
+from typing import Any
+
+from pydantic import RootModel, ValidationInfo, field_validator, model_validator
 
 from activities.masking import Strategy
 from activities.rules import Field, FieldRule
@@ -17,6 +19,14 @@ class ClickHouseMap(RootModel[dict[str, dict[str, Field]]]):
     A field is a column, or what lies in one: ``who.email`` is an element of a tuple, an entry of a map, or a place in
     a text that is JSON; arrays are looked through.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_no_connection(cls, table: Any) -> Any:
+        for key in ("port_forward", "ssh_tunnel"):
+            if isinstance(table, dict) and key in table:
+                raise ValueError(f"{key} is no table: set ERASURE_CLICKHOUSE__{key.upper()}__... in the environment")
+        return table
 
     @field_validator("root")
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from activities.identities import BLANKS, IdentityKind
-from activities.masking import Strategy
+from activities.masking import CONSTANT, Strategy
 from activities.stores.clickhouse.cluster import literal, quote
 from activities.stores.clickhouse.expressions import Beside, Change, Test, changed, holds, text, texts
 from activities.stores.clickhouse.fields import Table, TableField
@@ -20,6 +20,8 @@ SENT = "(SELECT unhex(value) FROM sent WHERE name = {name})"
 """Values that came along with the query."""
 
 WORD = "[a-z0-9_]+"
+
+MASK = f"^{CONSTANT}(-[a-z2-7]{{26}})?$"
 
 
 def among(names: Collection[str]) -> Test:
@@ -72,6 +74,18 @@ def values(table: Table, each: TableField, test: Test, holder: Test | None = Non
     return f"SELECT DISTINCT hex(erasure_text) FROM ({inner}) WHERE {test('erasure_text')}"
 
 
+def distinct(table: Table, each: TableField) -> str:
+    """The distinct texts of a field that are no masks, in hexadecimal; grouped, so that many of them fit.
+
+    Args:
+        table: The table.
+        each: The field.
+    """
+    inner = f"SELECT arrayJoin({texts(each.shape, quote(each.column), each.path)}) AS erasure_text FROM {table.source}"
+    kept = f"erasure_text != '' AND NOT match(erasure_text, {literal(MASK)})"
+    return f"SELECT hex(erasure_text) FROM ({inner}) WHERE {kept} GROUP BY erasure_text"
+
+
 def _texts_beside(table: Table, each: TableField, test: Test) -> str:
     assert each.rule.beside is not None, "the field stands beside another"
     holder = table.fields[each.rule.beside]
@@ -107,8 +121,18 @@ def row_condition(table: Table, names: Collection[str], test_of: dict[str, Test]
 
 def count(table: Table, names: Collection[str]) -> str:
     """How many rows hold one of the values that were sent along under the fields' labels."""
-    tests = {name: among([table.label(name)]) for name in names}
-    return f"SELECT count() FROM {table.source} WHERE {row_condition(table, names, tests)}"
+    return f"SELECT count() FROM {table.source} WHERE {_sent(table, names)}"
+
+
+def count_by_part(table: Table, names: Collection[str]) -> str:
+    """The same by part, in hexadecimal with its server: a mutation writes whole parts anew."""
+    part = "hex(concat(hostName(), ' ', _part))"
+    return f"SELECT {part} AS id, count() FROM {table.source} WHERE {_sent(table, names)} GROUP BY id"
+
+
+def _sent(table: Table, names: Collection[str]) -> str:
+    """When a row holds one of the values that were sent along."""
+    return row_condition(table, names, {name: among([table.label(name)]) for name in names})
 
 
 @dataclass(frozen=True)

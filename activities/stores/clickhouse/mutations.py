@@ -110,9 +110,9 @@ class Mutations:
         return await _all(self._client, self._table)
 
 
-async def pending(client: Client, table: str) -> int:
-    """How many mutations of a table are not done."""
-    return sum(not row["done"] for row in await _all(client, table))
+async def unfinished(client: Client, table: str) -> list[dict[str, Any]]:
+    """The mutations of a table that are not done, as `LIST` has them."""
+    return [row for row in await _all(client, table) if not row["done"]]
 
 
 async def _all(client: Client, table: str) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from activities.stores.clickhouse.cluster import literal, quote
 from activities.stores.clickhouse.connection import Client, error_code
 from activities.stores.clickhouse.fields import Table
 from activities.stores.clickhouse.masking import Masks, new_columns
-from activities.stores.clickhouse.mutations import pending
+from activities.stores.clickhouse.mutations import unfinished
 from activities.stores.clickhouse.schema import computed
 from activities.stores.clickhouse.staging import PREFIX
 
@@ -212,7 +212,7 @@ class Rewriting:
         began = asyncio.get_running_loop().time()
         while True:
             (row,) = await self._client.fetch(BUSY, db=self._client.database, name=self._table.name)
-            waiting = row["merges"] + await pending(self._client, self._table.name)
+            waiting = row["merges"] + len(await unfinished(self._client, self._table.name))
             if not waiting:
                 return
             self._heartbeat(f"{self._table.name}, merges and mutations waited for", waiting)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 from activities.contract import (
     BackUp,
     Erased,
+    Extent,
     Finding,
     Health,
     Heartbeat,
@@ -15,18 +17,20 @@ from activities.contract import (
     Purged,
     Recovery,
     Restored,
+    Sighting,
     Slice,
     Suspect,
     Tally,
 )
 from activities.errors import CriticalError, translated
 from activities.masking import Masker
-from activities.stores.clickhouse import catalogue, masking, remains, values
-from activities.stores.clickhouse.connection import PLACE, Client, translate
+from activities.stores.clickhouse import catalogue, extent, masking, remains, rights, server_state, values
+from activities.stores.clickhouse.connection import PLACE, Client, text_of, translate
 from activities.stores.clickhouse.data_map import ClickHouseMap
 from activities.stores.clickhouse.fields import Table
+from activities.stores.clickhouse.identities import identities
 from activities.stores.clickhouse.masking import Masks
-from activities.stores.clickhouse.mutations import MAX_PENDING, Mutations, pending
+from activities.stores.clickhouse.mutations import Mutations
 from activities.stores.clickhouse.rewriting import Rewriting
 from activities.stores.clickhouse.staging import Staging
 from activities.stores.clickhouse.streams import Arrivals
@@ -56,27 +60,44 @@ class ClickHouseStore:
     async def probe(self) -> Health:
         """Asks whether an erasure can run: see `activities.contract.Store`."""
         with translated(PLACE, translate):
-            version = (await self._client.fetch("SELECT version() AS version"))[0]["version"]
+            version = await self._client.ask("SELECT version()")
             found = await catalogue.read(self._client, self._data_map)
-            for table in found.tables.values():
-                if (unfinished := await pending(self._client, table.name)) > MAX_PENDING:
-                    what = f"has {unfinished} unfinished mutations"
-                    found.problems.append(Finding(table.name, what, "Wait for them, or kill what cannot finish."))
+            state = await server_state.look(self._client, found.tables)
             warnings = found.warnings + await remains.detached_parts(self._client, found.tables)
-            notes = await remains.left_over(self._client)
-        return Health(str(version), sorted(found.tables), found.problems, warnings, notes)
+            lacking, unknown = await rights.check(self._client, found.tables.values())
+            notes = state.notes + await remains.left_over(self._client) + unknown
+        problems = found.problems + state.problems + lacking
+        return Health(version, sorted(found.tables), problems, warnings, notes)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
         """Looks for what the data map does not name: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             return await survey(self._client, self._data_map, suspicion)
 
+    async def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what the columns hold: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            mapped = await catalogue.read(self._client, self._data_map)
+            for finding in (*mapped.problems, *mapped.warnings):
+                yield finding
+            for table in mapped.tables.values():
+                async with aclosing(identities(self._client, table)) as found:
+                    async for each in found:
+                        self._heartbeat(table.name, len(each.values))
+                        yield each
+
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows: see `activities.contract.Store`."""
         with translated(PLACE, translate):
             people = await People.of(part)
-            tables = (await catalogue.read(self._client, self._data_map)).tables
-            return Impact({name: (await self._found(table, people, None))[0] for name, table in tables.items()})
+            places: dict[str, int] = {}
+            extents: dict[str, Extent] = {}
+            for name, table in (await catalogue.read(self._client, self._data_map)).tables.items():
+                rows = await self._count_by_part(table, await values.find(self._client, table, people, None))
+                places[name] = sum(rows.values())
+                if rows:
+                    extents[name] = await extent.of(self._client, table, rows)
+            return Impact(places, extents)
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps the reverse of every mask: see `activities.contract.Store`."""
@@ -252,18 +273,35 @@ class ClickHouseStore:
     async def _found(self, table: Table, people: People, masker: Masker | None) -> tuple[int, Masked]:
         """How many rows hold an identity, and the values that are to be masked."""
         masked = await values.find(self._client, table, people, masker)
-        return await self._count(
-            table, {name: pairs for name, pairs in masked.items() if table.fields[name].holds}
-        ), masked
+        return await self._count(table, _held(table, masked)), masked
+
+    async def _count_by_part(self, table: Table, masked: Masked) -> dict[str, int]:
+        """How many rows of which part hold one of some values."""
+        held = _held(table, masked)
+        rows: dict[str, int] = {}
+        if sent := _sent(table, held):
+            async for part, counted in self._client.select(masking.count_by_part(table, held), sent):
+                rows[text_of(part)] = int(counted)
+        self._heartbeat(table.name, sum(rows.values()))
+        return rows
 
     async def _count(self, table: Table, held: Masked) -> int:
-        sent = [(table.label(name), value) for name, pairs in held.items() for value in pairs]
+        sent = _sent(table, held)
         rows = 0
         if sent:
             async for (counted,) in self._client.select(masking.count(table, held), sent):
                 rows = int(counted)
         self._heartbeat(table.name, rows)
         return rows
+
+
+def _held(table: Table, masked: Masked) -> Masked:
+    """Without the values of fields that only stand beside others: by them no row is found."""
+    return {name: pairs for name, pairs in masked.items() if table.fields[name].holds}
+
+
+def _sent(table: Table, held: Masked) -> list[tuple[str, str]]:
+    return [(table.label(name), value) for name, pairs in held.items() for value in pairs]
 
 
 def _records(masked: Masked) -> Iterable[dict[str, str]]:

@@ -10,16 +10,23 @@ from decimal import Decimal
 from typing import Any, Self
 
 from elastic_transport import ConnectionError as UnreachableError
-from elastic_transport import ConnectionTimeout, SerializationError, TlsError
+from elastic_transport import ConnectionTimeout, SerializationError
 from elasticsearch import ApiError, AsyncElasticsearch, JsonSerializer, UnsupportedProductError
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.errors import CriticalError, ErasureError, TransientError
+from activities.reachability import unreachable
 
 PLACE = "elasticsearch"
 
 CONNECTIONS = 16
+
+PRODUCT = "x-elastic-product"
+"""A header of every answer of Elasticsearch's own."""
+
+_OF_ANY_SERVER = (401, 403, 408, 429)
+"""Statuses by which a proxy before Elasticsearch may answer as well."""
 
 
 class ElasticsearchSettings(BaseSettings):
@@ -114,12 +121,6 @@ def translate(error: Exception) -> ErasureError | None:
     """Maps the client's errors to the taxonomy; names the index and Elasticsearch's error type, never its reason."""
     if isinstance(error, ApiError):
         return _answered(error)
-    if isinstance(error, TlsError):
-        return CriticalError(
-            PLACE,
-            "the cluster's certificate is not accepted",
-            "Set ERASURE_ELASTICSEARCH__CA_CERTS to the file of its certificate authority.",
-        )
     if isinstance(error, ConnectionTimeout):
         return TransientError(
             PLACE,
@@ -127,13 +128,10 @@ def translate(error: Exception) -> ErasureError | None:
             "Wait; it is tried again. Look at the cluster's load, or raise ERASURE_ELASTICSEARCH__TIMEOUT.",
         )
     if isinstance(error, UnreachableError):
-        return TransientError(
-            PLACE, "cannot be reached", "Check ERASURE_ELASTICSEARCH__URL, the network, and that the cluster is up."
-        )
+        authority = "Set ERASURE_ELASTICSEARCH__CA_CERTS to the file of its certificate authority."
+        return unreachable(PLACE, error, "ERASURE_ELASTICSEARCH__URL", authority=authority)
     if isinstance(error, UnsupportedProductError | SerializationError):
-        return CriticalError(
-            PLACE, "what answers is not Elasticsearch 9", "Check ERASURE_ELASTICSEARCH__URL; look for a proxy between."
-        )
+        return _another()
     return None
 
 
@@ -141,6 +139,10 @@ def _answered(error: ApiError) -> ErasureError:
     status = error.status_code
     kind, index = _cause(error.body)
     place = index or PLACE
+    if kind == "media_type_header_exception":
+        return CriticalError(PLACE, "is too old: it does not know the API of version 9", "Upgrade it to 9 or newer.")
+    if status < 500 and status not in _OF_ANY_SERVER and kind == "?" and not error.meta.headers.get(PRODUCT):
+        return _another()
     if status == 401:
         return CriticalError(
             PLACE,
@@ -164,6 +166,11 @@ def _answered(error: ApiError) -> ErasureError:
             place, f"answered {status} {kind}", "Wait; it is tried again. Look at the cluster's load."
         )
     return CriticalError(place, f"answered {status} {kind}", "Look into the cluster's log at this time.")
+
+
+def _another() -> CriticalError:
+    what = "what answers is not Elasticsearch"
+    return CriticalError(PLACE, what, "Check ERASURE_ELASTICSEARCH__URL; look for OpenSearch, or a proxy between.")
 
 
 def blocked(index: str, kind: str) -> CriticalError:

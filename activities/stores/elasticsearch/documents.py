@@ -192,7 +192,7 @@ class DocumentMask:
         if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
             return value
         rule = self._holding[path]
-        text = _plain(value)
+        text = plain(value)
         if rule.mask is Strategy.TEXT:
             masked = self._masker.text(text, self._finders[path])
             return value if masked == text else masked
@@ -216,7 +216,7 @@ class DocumentMask:
             return _changed(value, {key: self._whole(member, path, mask) for key, member in value.items()})
         if value is None or (isinstance(value, str) and is_mask(value)):
             return value
-        return self._replacement(value, text_of(value) if isinstance(value, bool) else _plain(value), path, mask)
+        return self._replacement(value, text_of(value) if isinstance(value, bool) else plain(value), path, mask)
 
     def _replacement(self, value: Json, text: str, path: str, mask: Strategy) -> Json:
         match mask:
@@ -246,7 +246,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _DIGITS = 20
 
 
-def _plain(value: str | int | Decimal) -> str:
+def plain(value: str | int | Decimal) -> str:
     """A value as identities are told: 12.0 and 1.2E1 are the number 12."""
     if isinstance(value, Decimal) and value.adjusted() < _DIGITS and value == value.to_integral_value():
         return str(int(value))

@@ -62,49 +62,58 @@ class Reader:
             return
         mask = DocumentMask(index.rules, self._people, self._masker, index.numbers)
         seen = 0
-        async with aclosing(self._pages(index.name, query)) as pages:
-            async for hits in pages:
+        async with aclosing(pages(self._client, index.name, query, self._source)) as found:
+            async for hits in found:
                 seen += len(hits)
                 page = _matches(index, mask, hits)
                 if page:
                     yield page
                 self._heartbeat(index.name, seen)
 
-    async def _pages(self, index: str, query: Query) -> AsyncGenerator[list[Hit]]:
-        """Yields every document that a query finds; the next page is on its way while one is dealt with."""
-        opened = await self._client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)
-        point: str = opened["id"]
-        size = FIRST_PAGE
-        following: asyncio.Task[Any] | None = asyncio.create_task(self._page(point, query, size, None))
-        try:
-            while following is not None:
-                answer = await following
-                point, following = answer["pit_id"], None
-                hits: list[Hit] = answer["hits"]["hits"]
-                if len(hits) == size:
-                    size = _next_size(hits)
-                    following = asyncio.create_task(self._page(point, query, size, hits[-1]["sort"]))
-                if hits:
-                    yield hits
-        finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-            await self._client.options(ignore_status=404).close_point_in_time(id=point)  # 404: expired
 
-    async def _page(self, point: str, query: Query, size: int, after: list[Any] | None) -> Any:
-        return await self._client.search(
+async def pages(client: AsyncElasticsearch, index: str, query: Query, source: Any) -> AsyncGenerator[list[Hit]]:
+    """Yields every document that a query finds; the next page is on its way while one is dealt with.
+
+    Args:
+        client: The client.
+        index: The index.
+        query: The query.
+        source: What of a document's ``_source`` is wanted.
+    """
+
+    async def page(point: str, size: int, after: list[Any] | None) -> Any:
+        return await client.search(
             pit={"id": point, "keep_alive": KEEP_ALIVE},
             query=query,
             sort=[{"_shard_doc": "asc"}],
             search_after=after,
             size=size,
-            source=self._source,
+            source=source,
             seq_no_primary_term=True,
             version=True,
             track_total_hits=False,
             allow_partial_search_results=False,
         )
+
+    opened = await client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)
+    point: str = opened["id"]
+    size = FIRST_PAGE
+    following: asyncio.Task[Any] | None = asyncio.create_task(page(point, size, None))
+    try:
+        while following is not None:
+            answer = await following
+            point, following = answer["pit_id"], None
+            hits: list[Hit] = answer["hits"]["hits"]
+            if len(hits) == size:
+                size = _next_size(hits)
+                following = asyncio.create_task(page(point, size, hits[-1]["sort"]))
+            if hits:
+                yield hits
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await client.options(ignore_status=404).close_point_in_time(id=point)  # 404: expired
 
 
 def _matches(index: Index, mask: DocumentMask, hits: Sequence[Hit]) -> list[Match]:

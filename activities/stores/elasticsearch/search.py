@@ -14,7 +14,8 @@ What a mapping ignored (too long, malformed, beyond the limit of fields) is name
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -232,25 +233,12 @@ class Search:
 
         One walk over the field's distinct values, which costs the same for one identity and for all.
         """
-        composite: dict[str, Any] = {
-            "size": SPELLINGS_PAGE,
-            "sources": [{"value": {"terms": {"field": approach.field}}}],
-        }
-        nested = approach.mapped.nested if approach.mapped else None
-        values: Query = {"values": {"composite": composite}}
-        aggregations = {"inside": {"nested": {"path": nested}, "aggs": values}} if nested else values
         spellings: set[str] = set()
-        while True:
-            answer = await self._client.search(
-                index=index.name, size=0, allow_partial_search_results=False, aggs=aggregations
-            )
-            found = answer["aggregations"]["inside"]["values"] if nested else answer["aggregations"]["values"]
-            held = (str(bucket["key"]["value"]) for bucket in found["buckets"])
-            spellings.update(value for value in held if self._identities.holds(value, approach.rule.holds))
-            self._heartbeat(index.name, 0)
-            if "after_key" not in found:
-                return spellings
-            composite["after"] = found["after_key"]
+        async with aclosing(distinct(self._client, index.name, approach)) as pages:
+            async for held in pages:
+                spellings.update(value for value in held if self._identities.holds(value, approach.rule.holds))
+                self._heartbeat(index.name, 0)
+        return spellings
 
     async def _analyzed(self, kinds: Collection[IdentityKind]) -> Tokens:
         if kinds not in self._tokens:
@@ -268,6 +256,30 @@ class Search:
                     else:
                         row.append(token["token"])
         return self._tokens[kinds]
+
+
+async def distinct(client: AsyncElasticsearch, index: str, approach: Approach) -> AsyncGenerator[list[str]]:
+    """Yields the distinct values of a field that are kept beside the documents, in pages.
+
+    Args:
+        client: The client.
+        index: The index.
+        approach: The field.
+    """
+    composite: dict[str, Any] = {
+        "size": SPELLINGS_PAGE,
+        "sources": [{"value": {"terms": {"field": approach.field}}}],
+    }
+    nested = approach.mapped.nested if approach.mapped else None
+    values: Query = {"values": {"composite": composite}}
+    aggregations = {"inside": {"nested": {"path": nested}, "aggs": values}} if nested else values
+    while True:
+        answer = await client.search(index=index, size=0, allow_partial_search_results=False, aggs=aggregations)
+        found = answer["aggregations"]["inside"]["values"] if nested else answer["aggregations"]["values"]
+        yield [str(bucket["key"]["value"]) for bucket in found["buckets"]]
+        if "after_key" not in found:
+            return
+        composite["after"] = found["after_key"]
 
 
 def carriers(identities: IdentitySet, max_terms: int) -> Query:

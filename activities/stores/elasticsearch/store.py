@@ -13,12 +13,14 @@ from activities.contract import (
     BackUp,
     Contributor,
     Erased,
+    Extent,
     Finding,
     Health,
     Heartbeat,
     Impact,
     Purged,
     Restored,
+    Sighting,
     Slice,
     Suspect,
     Tally,
@@ -26,9 +28,11 @@ from activities.contract import (
 from activities.errors import CriticalError, TransientError, translated
 from activities.identities import IdentitySet
 from activities.masking import Masker
+from activities.stores.elasticsearch import server_state
 from activities.stores.elasticsearch.catalogue import Index, merge, resolve
 from activities.stores.elasticsearch.connection import PLACE, translate
 from activities.stores.elasticsearch.documents import ElasticsearchMap, Rules
+from activities.stores.elasticsearch.identities import identities
 from activities.stores.elasticsearch.pre_images import PreImages, later_names, pre_image_name
 from activities.stores.elasticsearch.purging import expunge
 from activities.stores.elasticsearch.reading import Reader
@@ -70,6 +74,7 @@ class ElasticsearchStore:
                 health.warnings.extend(index.warnings())
                 health.notes.extend(_slow(index))
                 self._heartbeat(index.name, 0)
+            await server_state.look(self._client, health)
             return health
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
@@ -77,15 +82,30 @@ class ElasticsearchStore:
         with translated(PLACE, translate):
             return await Survey(self._client, self._data_map, suspicion, self._heartbeat).run()
 
+    async def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what the fields hold: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            resolved = await resolve(self._client, self._data_map)
+            for pattern, rules in self._data_map.root.items():
+                for missing in _missing(pattern, rules, resolved[pattern]):
+                    yield missing
+            for index in merge(resolved):
+                async with aclosing(identities(self._client, index, self._heartbeat)) as found:
+                    async for each in found:
+                        yield each
+
     async def preview(self, part: Slice) -> Impact:
         """Counts the documents that still hold an identity of the slice."""
         with translated(PLACE, translate):
             places: dict[str, int] = {}
+            average: dict[str, float] = {}
             nobodys = Masker(secrets.token_bytes(32))  # whatever the mask, the documents to change are the same
             async with aclosing(self._found(part, nobodys)) as found:
                 async for index, page in found:
+                    if page and index not in average:  # to measure each would cost as much as to find it
+                        average[index] = sum(len(match.pre_image["source"]) for match in page) / len(page)
                     places[index] = places.get(index, 0) + len(page)
-            return Impact(places)
+            return Impact(places, {index: Extent(round(each * places[index])) for index, each in average.items()})
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Puts the documents that hold an identity of the slice into the vault."""

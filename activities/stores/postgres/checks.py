@@ -17,6 +17,9 @@ from activities.stores.postgres.statements import Target
 if TYPE_CHECKING:
     from asyncpg import Record
 
+OLDEST = "16"
+"""From then on the server says whether a text is of a type (pg_input_is_valid), by which ids are resolved."""
+
 _CORRECT = "Correct erasure.toml"
 
 _INCOMPARABLE = (Family.OTHER, Family.JSON)

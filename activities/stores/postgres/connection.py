@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.errors import CriticalError, ErasureError, TransientError, translated
+from activities.reachability import unreachable
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -37,7 +38,7 @@ class PostgresSettings(BaseSettings):
 
     Args:
         dsn: ``postgresql://user:password@host:port/database?sslmode=...``
-        pool_size: Connections of one worker, at most.
+        pool_size: Connections of one worker, at most; a sweep needs two at once.
         timeout: Seconds that the server may stay silent; then the connection counts as lost. The default leaves the
             server's own time-out, which cancels cleanly, to come first.
     """
@@ -45,7 +46,7 @@ class PostgresSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ERASURE_POSTGRES__", extra="ignore")
 
     dsn: SecretStr
-    pool_size: int = Field(default=8, ge=1)
+    pool_size: int = Field(default=8, ge=2)
     timeout: float = Field(default=STATEMENT_TIMEOUT + 30, gt=0)
 
 
@@ -68,7 +69,7 @@ async def connect(settings: PostgresSettings) -> AsyncIterator[Pool[Record]]:
         yield pool
 
 
-async def stream(connection: Connection, query: str, *parameters: Any) -> AsyncIterator[Record]:
+async def stream(connection: Connection, query: str, *parameters: Any) -> AsyncGenerator[Record, None]:
     """Yields the rows of a query in pages, and leaves no prepared statement behind.
 
     Args:
@@ -193,7 +194,6 @@ _KNOWN: tuple[tuple[type[Exception], type[ErasureError], str, str], ...] = (
         "ERASURE_POSTGRES__DSN cannot be read",
         "Write it as postgresql://user:password@host:port/database.",
     ),
-    (OSError, TransientError, "cannot reach the server", "Check ERASURE_POSTGRES__DSN and the network."),
     (exceptions.InternalClientError, TransientError, "the connection was lost", f"{_AGAIN}; check the network."),
 )
 """The first that fits counts."""
@@ -225,9 +225,20 @@ def translate(error: Exception, place: str = "") -> ErasureError | None:
             f"constraint {which} refuses the change",
             "Put the rows that it protects into the data map, children first, or choose another mask.",
         )
+    if isinstance(error, OSError):
+        return _unreachable(place, error)
     for kind, family, what, remedy in _KNOWN:
         if isinstance(error, kind):
             return family(place, what, remedy)
     if isinstance(error, exceptions.InterfaceError) and not isinstance(error, ValueError):
         return TransientError(place, "the connection is closed", f"{_AGAIN}; check the network.")
     return None
+
+
+def _unreachable(place: str, error: OSError) -> ErasureError:
+    """asyncpg has no class of its own for a server that does not take TLS, or is none of PostgreSQL's."""
+    if type(error) is ConnectionError and "rejected SSL upgrade" in str(error):
+        what = "what listens there does not take TLS as ERASURE_POSTGRES__DSN asks, or is not PostgreSQL"
+        return CriticalError(place, what, "Check host, port and sslmode in ERASURE_POSTGRES__DSN.")
+    authority = "Name its certificate authority: sslrootcert=FILE in ERASURE_POSTGRES__DSN."
+    return unreachable(place, error, "ERASURE_POSTGRES__DSN", authority=authority)

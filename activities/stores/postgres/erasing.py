@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -96,6 +96,18 @@ class Erasure:
         if not lock:
             await self._connection.execute("SET TRANSACTION READ ONLY")
         return found
+
+    async def sizes(self, found: Mapping[str, int]) -> dict[str, int]:
+        """Bytes of the rows found, by place, of places where there are any.
+
+        Args:
+            found: What `find` said.
+        """
+        return {
+            target.place: await self._connection.fetchval(target.size_matched())
+            for target in self._targets
+            if found[target.place]
+        }
 
     async def _match(self, target: Target, *, lock: bool) -> None:
         """Finds the rows of every entry, each by one statement, or range by range."""

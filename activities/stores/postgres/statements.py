@@ -200,6 +200,13 @@ class Target:
         keys = ", ".join(f"k{number}" for number in range(len(self._keys("t"))))
         return f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {self.matched}) AS rows"
 
+    def size_matched(self) -> str:
+        """How many bytes the rows found take."""
+        return (
+            f"SELECT coalesce(sum(pg_column_size(t)), 0)::bigint FROM {self.table.sql} AS t "
+            f"JOIN {self._rows({*self.masks, *self.deletes})} AS m ON {self.join('t', 'm')}"
+        )
+
     def _rows(self, entries: Collection[int], *, but: Collection[int] = ()) -> str:
         """The rows found by these entries, and not by those, each once, with the entries."""
         keys = ", ".join(f"k{number}" for number in range(len(self._keys("t"))))

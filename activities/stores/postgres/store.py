@@ -7,32 +7,36 @@ to refer to a locked row either. The back-up, which locks nothing, reads one REP
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Literal
 
 from activities.contract import (
     BackUp,
     Erased,
+    Extent,
     Finding,
     Health,
     Heartbeat,
     Impact,
     Purged,
     Restored,
+    Sighting,
     Slice,
     Suspect,
     Tally,
+    outdated,
 )
 from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
 from activities.masking import Masker
-from activities.stores.postgres import checks
+from activities.stores.postgres import checks, server_state
 from activities.stores.postgres.catalogue import ForeignKey, Table, read_foreign_keys, read_tables
 from activities.stores.postgres.connection import LOCK_TIMEOUT, translate
 from activities.stores.postgres.data_map import PostgresMap
 from activities.stores.postgres.erasing import Erasure
+from activities.stores.postgres.identities import identities
 from activities.stores.postgres.masks import Masks
 from activities.stores.postgres.pre_images import back_up_name
 from activities.stores.postgres.ranges import RANGES, Ranges, without_index
@@ -80,6 +84,8 @@ class PostgresStore:
             async with self._transaction() as connection:
                 server = await connection.fetchrow(checks.SERVER)
                 assert server is not None, "a SELECT without FROM has one row"
+                if too_old := list(outdated("postgres", server["version"], checks.OLDEST)):
+                    return Health(server["version"], problems=too_old)
                 problems, warnings = checks.server(server)
                 notes: list[Finding] = []
                 can_stage = not problems
@@ -100,6 +106,8 @@ class PostgresStore:
                     problems += (missing := list(checks.rights(target, rights[target.table.oid])))
                     if can_stage and not missing:
                         notes += checks.unserved(target, await without_index(connection, target))
+                if not server["standby"]:
+                    notes += await server_state.notes(connection, {each.table.oid: each.place for each in targets})
                 return Health(server["version"], sorted(tables), problems, warnings, notes)
 
     async def survey(self, suspicion: Suspicion) -> list[Suspect]:
@@ -108,12 +116,22 @@ class PostgresStore:
             async with self._transaction() as connection:
                 return await survey(connection, self._map, suspicion)
 
+    async def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what the tables hold, as one snapshot has it: see `activities.contract.Store`."""
+        with translated("postgres", translate):
+            async with self._transaction("repeatable_read") as connection:
+                tables, _ = await self._read_catalogue(connection)
+                async with aclosing(identities(connection, self._map, tables)) as found:
+                    async for each in found:
+                        yield each
+
     async def preview(self, part: Slice) -> Impact:
         """Counts the rows that would be deleted or masked now."""
         with translated("postgres", translate):
             async with self._transaction("repeatable_read") as connection:
                 erasure = await self._erasure(connection, part, Masker(token_bytes(32)))  # no token is written
-                return Impact(await erasure.find(lock=False))
+                places = await erasure.find(lock=False)
+                return Impact(places, {place: Extent(size) for place, size in (await erasure.sizes(places)).items()})
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps every row of the slice as it is in one snapshot."""

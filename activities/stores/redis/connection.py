@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelManage
 from redis.backoff import ExponentialBackoff
 
 from activities.errors import CriticalError, ErasureError, TransientError
+from activities.reachability import unreachable
 from activities.stores.redis.keyspace import Client, Keyspace, MovedWhileScannedError
 
 PLACE = "redis"
@@ -182,9 +183,9 @@ def translate(error: BaseException) -> ErasureError | None:
         case exceptions.ResponseError() if (code := str(error).partition(" ")[0]) in _REFUSED:
             return TransientError(PLACE, *_REFUSED[code])
         case exceptions.TimeoutError() | exceptions.ConnectionError() | OSError():
-            return TransientError(
-                PLACE, f"cannot be reached ({type(error).__name__})", "Check ERASURE_REDIS__URL and the network."
-            )
+            return unreachable(PLACE, error, "ERASURE_REDIS__URL")
+        case exceptions.InvalidResponse():
+            return CriticalError(PLACE, "what answers is not Redis", "Check host and port in ERASURE_REDIS__URL.")
     return None
 
 

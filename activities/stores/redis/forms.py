@@ -126,12 +126,13 @@ class KeyTemplate:
 
     def names(self, key: str, identities: IdentitySet) -> bool:
         """Whether a key is of this form, with one of the identities in it; identities are data, whatever they hold."""
+        return any(identities.holds(reading, [self.kind]) for reading in self.readings(key))
+
+    def readings(self, key: str) -> Iterator[str]:
+        """What may be the identity in a key; nothing where the key is not of this form."""
         ends = [*self.after.starts(key)]
-        return any(
-            start < end and identities.holds(key[start:end], [self.kind])
-            for start in (self.before.ends(key) if ends else ())
-            for end in ends
-        )
+        for start in self.before.ends(key) if ends else ():
+            yield from (key[start:end] for end in ends if start < end)
 
     def key(self, identity: str) -> str:
         """The key that an identity makes, each ``*`` standing for itself."""

@@ -13,11 +13,15 @@ from typing import Any
 
 from redis import exceptions
 
-from activities.contract import Finding, Health
+from activities.contract import Finding, Health, outdated
+from activities.stores.redis import server_state
 from activities.stores.redis.connection import PLACE
 from activities.stores.redis.data_map import ContentRule, Part, RedisMap
 from activities.stores.redis.forms import Glob, escape
 from activities.stores.redis.keyspace import Command, Keyspace
+
+OLDEST = "4.0"
+"""The first with UNLINK."""
 
 _HASH = ("TYPE", "HSCAN", "HGET", "HSET", "HDEL", "PEXPIRE", "HPEXPIRETIME", "HPEXPIREAT", "HPEXPIRE")
 
@@ -76,6 +80,8 @@ async def check(keyspace: Keyspace, data_map: RedisMap) -> Health:
     if not health.version:
         what = "its version is not known: the user may not call INFO"
         health.notes.append(Finding(PLACE, what, "Nothing else needs it."))
+    else:
+        health.problems.extend(outdated(PLACE, health.version, OLDEST))
     refused: dict[str, None] = {}
     for node in nodes:
         try:
@@ -89,6 +95,7 @@ async def check(keyspace: Keyspace, data_map: RedisMap) -> Health:
     for place, rule in data_map.rules.items():
         refused |= dict.fromkeys(await _try_rule(keyspace, place, rule, health))
     health.problems.extend(map(_lacks, refused))
+    health.notes.extend(await server_state.notes(keyspace, nodes))
     return health
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 
 from activities.contract import (
     BackUp,
     Erased,
+    Extent,
     Finding,
     Health,
     Heartbeat,
     Impact,
     Purged,
     Restored,
+    Sighting,
     Slice,
     Suspect,
     Tally,
@@ -26,6 +30,7 @@ from activities.stores.redis import changes, restoring, rights, survey
 from activities.stores.redis.connection import PLACE, translate
 from activities.stores.redis.data_map import RedisMap
 from activities.stores.redis.finding import Found, Search
+from activities.stores.redis.identities import identities
 from activities.stores.redis.keyspace import Keyspace
 from activities.suspicion import Suspicion
 from activities.vault import BatchVault
@@ -58,6 +63,13 @@ class RedisStore:
         with translated(PLACE, translate):
             return await survey.survey(self._keyspace, self._map, suspicion)
 
+    async def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what keys name and hold: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            async with aclosing(identities(self._keyspace, self._map, self._heartbeat)) as found:
+                async for each in found:
+                    yield each
+
     async def preview(self, part: Slice) -> Impact:
         """Counts keys, and items in keys: see `activities.contract.Store`."""
         places = dict.fromkeys(self._places, 0)
@@ -70,7 +82,8 @@ class RedisStore:
                 async for page in search.matches(found):
                     for match in page:
                         places[match.place] += 1
-        return Impact(places)
+        gone = {place: Extent(lost=places[place]) for place in self._map.templates if places[place]}
+        return Impact(places, gone)
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Keeps the items of keys that stay, and a keyed hash of each key that goes: see the package."""

@@ -14,8 +14,11 @@ restoring    the way back
 purging      its end
 uploads      unfinished uploads
 locks        what object lock keeps
+rights       what the user may do, tried on keys that nobody has
 expiry       what a bucket's own lifecycle takes away
+identities   whose files there are, whoever it is
 survey       prefixes that the data map does not name
+planting     the canary's objects, and their end
 store        the verbs
 """
 
@@ -24,6 +27,15 @@ from __future__ import annotations
 from activities.contract import StoreKind
 from activities.settings import S3Settings
 from activities.stores.s3.data_map import S3Map
+from activities.stores.s3.planting import S3Planter
 from activities.stores.s3.store import S3Store, connect
 
-KIND = StoreKind(name="s3", unit="slice", data_map=S3Map, settings=S3Settings, connect=connect, open=S3Store)
+KIND = StoreKind(
+    name="s3",
+    unit="slice",
+    data_map=S3Map,
+    settings=S3Settings,
+    connect=connect,
+    open=S3Store,
+    planter=S3Planter,
+)

@@ -77,6 +77,38 @@ def _nobody(_: str) -> None:
 async def _look(
     client: S3Client, each: Found, max_bytes: int, finder: IdentityFinder, skipped: Reasons
 ) -> Pages[Found]:
+    text = await _text(client, each, max_bytes, skipped)
+    if text is not None and await asyncio.to_thread(_has, finder, text):
+        yield [each]
+
+
+async def texts(client: S3Client, rules: Sequence[ContentRule], skipped: Reasons) -> Pages[tuple[ContentRule, str]]:
+    """Yields the texts of all objects that the rules name, each with its rule.
+
+    Args:
+        client: The client.
+        rules: What to read.
+        skipped: Gathers why objects were not looked at.
+    """
+    for rule in rules:
+
+        def place(key: str, rule: ContentRule = rule) -> str | None:
+            return rule.place if rule.form.matches(key) else None
+
+        async def read(each: Found, rule: ContentRule = rule) -> Pages[tuple[ContentRule, str]]:
+            text = await _text(client, each, rule.max_bytes, skipped)
+            if text is not None:
+                yield [(rule, text)]
+
+        listings = [Listing(rule.form.key.partition("*")[0])]
+        async for listed in listing.below(client, rule.bucket, listings, place):
+            for start in range(0, len(listed), READS):  # a few at a time: their texts are held in memory
+                async for chunk in side_by_side(listed[start : start + READS], read, READS):
+                    yield chunk
+
+
+async def _text(client: S3Client, each: Found, max_bytes: int, skipped: Reasons) -> str | None:
+    """An object's text; None where it is gone, or was not looked at, and why."""
     reason: str | None = None
     if each.size > max_bytes:
         reason = "too large"
@@ -86,13 +118,12 @@ async def _look(
         except ClientError as error:
             reason = None if code_of(error) in ABSENT else code_of(error)
         else:
-            text = decoded(body)
-            if text is None:
-                reason = "not text"
-            elif await asyncio.to_thread(_has, finder, text[0]):
-                yield [each]
+            if (text := decoded(body)) is not None:
+                return text[0]
+            reason = "not text"
     if reason is not None:
         skipped.setdefault(each.place, Counter())[reason] += 1
+    return None
 
 
 async def mask(

@@ -127,17 +127,18 @@ class ObjectTemplate:
 
     def names(self, key: str, identities: IdentitySet) -> bool:
         """Whether a key is of this form, with one of the identities in it; identities are data, whatever they hold."""
-        parts = self.form.parts(key)
-        if parts is None:
-            return False
-        own = self.before.count("/")
-        for number, (pattern, part) in enumerate(zip(self.form.segments, parts, strict=False)):
-            if number != own and not pattern.fullmatch(part):
-                return False
-        return any(identities.holds(reading, [self.kind]) for reading in self._readings(parts[own]))
+        return any(identities.holds(reading, [self.kind]) for reading in self.readings(key))
 
-    def _readings(self, segment: str) -> Iterator[str]:
-        """What may be the identity in its segment."""
+    def readings(self, key: str) -> Iterator[str]:
+        """What may be the identity in a key; nothing where the key is not of this form."""
+        parts = self.form.parts(key)
+        own = self.before.count("/")
+        if parts is None or not all(
+            number == own or pattern.fullmatch(part)
+            for number, (pattern, part) in enumerate(zip(self.form.segments, parts, strict=False))
+        ):
+            return
+        segment = parts[own]
         before, after = self._around
         starts = [at for at in _cuts(before, segment) if _glob(before).fullmatch(segment, 0, at)]
         ends = [len(segment) - at for at in _cuts(after, segment) if _glob(after).fullmatch(segment, len(segment) - at)]
@@ -228,10 +229,14 @@ class S3Map(StrictModel):
         return [ObjectTemplate.parse(text) for text in self.objects]
 
     @property
+    def named(self) -> list[ObjectTemplate | ContentRule]:
+        """Templates and rules."""
+        return [*self.templates, *self.content]
+
+    @property
     def buckets(self) -> list[str]:
         """Every bucket that it names, once."""
-        named = [*(each.bucket for each in self.templates), *(rule.bucket for rule in self.content)]
-        return list(dict.fromkeys(named))
+        return list(dict.fromkeys(each.bucket for each in self.named))
 
     @property
     def places(self) -> list[str]:

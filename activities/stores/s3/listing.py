@@ -146,6 +146,24 @@ async def objects(client: S3Client, templates: Sequence[ObjectTemplate], part: S
             yield chunk
 
 
+async def whoevers(client: S3Client, templates: Sequence[ObjectTemplate]) -> Pages[Found]:
+    """Yields the current objects of everybody, in chunks of one bucket.
+
+    Args:
+        client: The client.
+        templates: Where to look; an object counts for the first that names it.
+    """
+    for bucket in dict.fromkeys(template.bucket for template in templates):
+        own = [each for each in templates if each.bucket == bucket]
+
+        def place(key: str, own: Sequence[ObjectTemplate] = own) -> str | None:
+            return next((each.text for each in own if next(each.readings(key), None) is not None), None)
+
+        roots = _outermost(each.before.partition("*")[0] for each in own)
+        async for chunk in below(client, bucket, [*map(Listing, roots)], place):
+            yield chunk
+
+
 async def below(
     client: S3Client, bucket: str, listings: Sequence[Listing], place: Callable[[str], str | None]
 ) -> Pages[Found]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -12,12 +12,14 @@ from botocore.exceptions import ClientError
 from activities.contract import (
     BackUp,
     Erased,
+    Extent,
     Finding,
     Health,
     Heartbeat,
     Impact,
     Purged,
     Restored,
+    Sighting,
     Slice,
     Suspect,
     Tally,
@@ -26,10 +28,11 @@ from activities.errors import CriticalError, translated
 from activities.identities import IdentitySet
 from activities.object_storage import s3_client, translate_for
 from activities.settings import S3Settings
-from activities.stores.s3 import answers, content, expiry, listing, locks, pre_images, survey, uploads
+from activities.stores.s3 import answers, content, expiry, listing, locks, pre_images, rights, survey, uploads
 from activities.stores.s3.answers import Reasons, code_of
 from activities.stores.s3.data_map import S3Map, is_crooked
 from activities.stores.s3.deleting import delete, refusal
+from activities.stores.s3.identities import identities
 from activities.stores.s3.listing import Found
 from activities.stores.s3.paging import DELETES, as_they_come
 from activities.stores.s3.purging import Purging
@@ -69,7 +72,7 @@ class S3Store:
         self._heartbeat = heartbeat
 
     async def probe(self) -> Health:
-        """Asks whether an erasure can run: see `activities.contract.Store`."""
+        """Asks whether an erasure can run, and tries each right: see `activities.contract.Store`."""
         health = Health("S3")
         with translated(PLACE, translate):
             for bucket in self._data_map.buckets:
@@ -93,6 +96,9 @@ class S3Store:
             remedy = "Correct the data map." if "NoSuch" in code else "Grant listing and deleting."
             health.problems.append(Finding(place, f"cannot be listed ({code})", remedy))
             return
+        for named in self._data_map.named:
+            if named.bucket == bucket:
+                health.problems.extend([lack async for lack in rights.missing(self._client, named, versioning)])
         rule = await locks.rule(self._client, bucket)
         health.places.append(f"{place} ({', '.join(filter(None, (_KEEPS[versioning], rule)))})")
         if versioning == "Suspended":
@@ -106,13 +112,23 @@ class S3Store:
         with translated(PLACE, translate):
             return await survey.survey(self._client, self._data_map, suspicion)
 
+    async def identities(self) -> AsyncGenerator[Sighting | Finding]:
+        """Yields what keys name and texts hold: see `activities.contract.Store`."""
+        with translated(PLACE, translate):
+            async with aclosing(identities(self._client, self._data_map, self._heartbeat)) as found:
+                async for each in found:
+                    yield each
+
     async def preview(self, part: Slice) -> Impact:
         """Counts the objects: see `activities.contract.Store`."""
         places = Counter(dict.fromkeys(self._data_map.places, 0))
+        sizes: Counter[str] = Counter()
         with translated(PLACE, translate):
             async for found in self._objects(part, {}):
                 places.update(each.place for each in found)
-        return Impact(dict(places))
+                for each in found:
+                    sizes[each.place] += each.size
+        return Impact(dict(places), {place: Extent(sizes[place]) for place, count in places.items() if count})
 
     async def back_up(self, part: Slice, vault: BatchVault) -> BackUp:
         """Records each object, with its body where a write would destroy it: see `activities.contract.Store`."""
