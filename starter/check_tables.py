@@ -67,7 +67,7 @@ def _findings(check: Check) -> Iterator[tuple[str, str]]:
 def _of_impact(previews: Sequence[Preview]) -> Table:
     table = Table(title="What an erasure would touch", title_justify="left", box=None, pad_edge=False)
     table.add_column("place", overflow="fold")
-    for name in ("records", "bytes", "parts rewritten", "of bytes", "not put back"):
+    for name in ("records", "bytes", "parts", "rewritten", "one-way"):
         table.add_column(name, justify="right", no_wrap=True)
     for preview in previews:
         table.add_row(Text(preview.store, style="bold"), *_cells(preview.records, preview.extent))

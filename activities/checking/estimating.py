@@ -52,9 +52,9 @@ class Cost:
 
 
 COSTS = {
-    "elasticsearch": Cost(1.0, 1 / 6_000, kept=280),
-    "clickhouse": Cost(1.0, rewritten=1 / 40e6, kept=20, whole=False),
-    "postgres": Cost(0.5, 1 / 10_000, kept=380),
+    "elasticsearch": Cost(0.6, 1 / 6_000, kept=280),
+    "clickhouse": Cost(0.8, rewritten=1 / 40e6, kept=20, whole=False),
+    "postgres": Cost(0.3, 1 / 10_000, kept=380),
     "s3": Cost(0.3, 1 / 200, kept=290),
     "redis": Cost(0.3, 1 / 20_000, kept=100, whole=False),
 }
@@ -63,7 +63,7 @@ COSTS = {
 OF_ANOTHER = Cost(0.5, 1 / 2_000)
 """A store of one's own."""
 
-COST_AROUND = Cost(4.0, 1 / 15_000)
+COST_AROUND = Cost(2.5, 1 / 15_000)
 
 MEASURED_HERE = "rates of a machine of two cores with everything on it"
 
