@@ -207,7 +207,7 @@ def map_of(names: Names) -> str:
         ('look = ["*"]', f"look = {json.dumps(_places(names))}"),
         ('reach = ["*"]', f"reach = {json.dumps(_reach(names))}"),
         ("after_batch = true", "after_batch = false"),
-        ("slice_size = 5000", "slice_size = 4"),
+        ("slice_size = 5000", "slice_size = 7"),
         ("concurrency = 4", "concurrency = 2\nheartbeat_timeout = 2"),
     ):
         assert old in text, old

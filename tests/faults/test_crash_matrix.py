@@ -175,7 +175,6 @@ async def _run(life: Life, course: Course) -> Ran:
 async def _life(stack: HasEnv, folder: Path, key: bytes) -> AsyncIterator[Life]:
     folder.mkdir()  # noqa: ASYNC240
     async with benches.bench(stack, folder, TINY) as bench:
-        bench.change_map("slice_size = 4", "slice_size = 7")
         bench.change_map("heartbeat_timeout = 2", "heartbeat_timeout = 1")
         bench.change_map("max_attempts = 10", "max_attempts = 100")
         batch_id = f"{folder.name}-{secrets.token_hex(4)}"

@@ -180,7 +180,6 @@ async def _bench(stack: HasEnv, folder: Path) -> AsyncIterator[Bench]:
     """A bench whose command line and census reach the servers directly; one slice at a time."""
     folder.mkdir()  # noqa: ASYNC240
     async with benches.bench(stack, folder, TINY) as made:
-        made.change_map("slice_size = 4", "slice_size = 7")
         made.change_map("concurrency = 2", "concurrency = 1")
         made.change_map("heartbeat_timeout = 2", "heartbeat_timeout = 30")  # no worker dies here
         yield made

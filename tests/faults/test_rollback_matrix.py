@@ -37,7 +37,6 @@ async def _fails_and_is_rolled_back(stack: HasEnv, folder: Path, store: str, *, 
     name = f"erase_{store}"
     halts = Halts(folder, {name: None if store in WHOLE_BATCH else int(middle)})
     async with benches.bench(stack, folder, TINY) as bench, breakable(bench, store):
-        bench.change_map("slice_size = 4", "slice_size = 7")
         bench.change_map("concurrency = 2", "concurrency = 1")
         env = {**bench.env, "ERASURE_REDIS__URL": stack.env["ERASURE_REDIS__URL"]}  # of a user who keeps their rights
         before = await contents.read(env, bench.platform.names)

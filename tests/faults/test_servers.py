@@ -44,7 +44,6 @@ async def test_a_batch_ends_right_though_every_server_dies_in_its_phase_and_star
     servers = dict(zip(STORES, _servers(own_stack), strict=True))
     halts = Halts(folder, {f"erase_{store}": None if store in ("clickhouse", "redis") else 1 for store in STORES})
     async with benches.bench(own_stack, folder, TINY) as bench:
-        bench.change_map("slice_size = 4", "slice_size = 7")
         bench.change_map("concurrency = 2", "concurrency = 1")
         before = await bench.census()
         async with forked(bench, halts):

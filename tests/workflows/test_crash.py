@@ -46,7 +46,7 @@ async def activities(handle: WorkflowHandle[Any, Any], name: str) -> tuple[int, 
 
 
 async def test_a_batch_whose_worker_is_killed_in_every_phase_ends_right_with_others(bench: Bench) -> None:
-    bench.change_map("slice_size = 4", "slice_size = 3")
+    bench.change_map("slice_size = 7", "slice_size = 3")
     bench.change_map("concurrency = 2", "concurrency = 1")
     before = await bench.census()
     client = await bench.temporal()
@@ -80,7 +80,7 @@ async def test_a_batch_whose_worker_is_killed_in_every_phase_ends_right_with_oth
 
 
 async def test_a_worker_that_is_asked_to_stop_drains_and_another_one_goes_on(bench: Bench) -> None:
-    bench.change_map("slice_size = 4", "slice_size = 3")
+    bench.change_map("slice_size = 7", "slice_size = 3")
     bench.change_map("concurrency = 2", "concurrency = 1")
     client = await bench.temporal()
     async with bench.worker() as worker:

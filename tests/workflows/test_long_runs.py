@@ -33,7 +33,7 @@ async def impatient(stack: HasEnv, tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_a_long_batch_goes_on_as_a_new_run_and_nothing_is_lost(impatient: Bench) -> None:
     bench = impatient
-    bench.change_map("slice_size = 4", "slice_size = 2")
+    bench.change_map("slice_size = 7", "slice_size = 2")
     before = await bench.census()
     client = await bench.temporal()
     async with bench.worker():
