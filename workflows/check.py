@@ -178,7 +178,10 @@ class CheckErasure:
         self._take(_of_room(forecast))
 
     async def _verifying(self, looking: Looking, slices: int) -> float:
-        """Seconds that the verification will take: its scans run all at once, and so are they measured."""
+        """Seconds that the verification will take: its scans run all at once, and so are they measured.
+
+        The longest one is faster than that, about twice, once it has the machine to itself.
+        """
         target = Target(self._request.batch, slices, 0, looking.depth, workflow.info().workflow_id)
         stores = {
             name: name if name in self._request.stores else None for name in (*self._request.stores, *looking.beside)
@@ -187,7 +190,8 @@ class CheckErasure:
             self._start(f"estimate_scan_{name}", target, Estimate, f"Cost of verifying {name}", store)
             for name, store in stores.items()
         )
-        return max(cost.seconds for cost in costs)
+        *_, second, longest = sorted([0.0, *(cost.seconds for cost in costs)])
+        return second + (longest - second) / 2
 
     async def _attempt(self, name: str, work: Awaitable[T]) -> T | None:
         """Does what may fail without keeping other checks from running."""
