@@ -28,6 +28,9 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 def export(
     batch: Batch,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it there.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Say what was written as JSON; the file is JSON itself.")
+    ] = False,
 ) -> None:
     """Print a batch's newest certificate, or write it to a file.
 
@@ -45,6 +48,8 @@ def export(
         output.write_bytes(file)
         body = document.read(file)["certificate"]
         err.print(f"Wrote {output}: {_summary(body)}.", highlight=False, markup=False, soft_wrap=True)
+        if json:
+            print_json({"file": str(output), "number": body["number"], "batch_id": body["batch_id"]})
         return ExitCode.ERASED
 
     run(main)
@@ -95,6 +100,7 @@ def includes(
     public_key: Annotated[
         str | None, typer.Option(help="Check the certificate as well: the public key in hex, or a file of them.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Say whether a certificate is about somebody, offline; needs the key of `certificate key`.
 
@@ -108,8 +114,7 @@ def includes(
         if public_key is None:
             err.print("The certificate itself was not checked: name --public-key as well.", highlight=False)
         elif document.check(content, _public_keys(public_key)):
-            typer.echo("The certificate is NOT genuine: `certificate verify` says what fails.")
-            return ExitCode.FAILED
+            return _answer("The certificate is NOT genuine: `certificate verify` says what fails.", None, json=json)
         try:
             found = document.read(content)["certificate"]["contributors"]
             of_batch = hmac.compare_digest(found["key"], people.name_of(secret))
@@ -118,21 +123,29 @@ def includes(
             raise UsageError(f"{file} is no certificate: `certificate verify` says why.") from None
         receipt = people.receipt(secret, contributor_id) if of_batch else secret
         if people.digest(receipt, contributor_id) in digests:
-            typer.echo("The certificate includes this contributor.")
-            return ExitCode.ERASED
+            return _answer("The certificate includes this contributor.", True, json=json)
         if of_batch:
-            typer.echo("The certificate does not include this contributor.")
-        else:
-            typer.echo("Not found: the certificate does not include this contributor, or the key is of somebody else.")
-        return ExitCode.FAILED
+            return _answer("The certificate does not include this contributor.", False, json=json)
+        unknown = "Not found: the certificate does not include this contributor, or the key is of somebody else."
+        return _answer(unknown, None, json=json)
 
     run(main)
+
+
+def _answer(said: str, includes: bool | None, *, json: bool) -> ExitCode:
+    """Says whether somebody is included; None where that cannot be said."""
+    if json:
+        print_json({"includes": includes, "said": said})
+    else:
+        typer.echo(said)
+    return ExitCode.ERASED if includes else ExitCode.FAILED
 
 
 @app.command("key")
 def show_key(
     batch: Batch,
     contributor_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this contributor's.")] = None,
+    json: Json = False,
 ) -> None:
     """Print the key that looks contributors up in a batch's certificate; with an ID, a receipt good for that one alone.
 
@@ -142,7 +155,11 @@ def show_key(
     async def main() -> ExitCode:
         async with opened_vault() as vault:
             key = await vault.inclusion_key(batch)
-        typer.echo((key if contributor_id is None else people.receipt(key, contributor_id)).hex())
+        shown = (key if contributor_id is None else people.receipt(key, contributor_id)).hex()
+        if json:
+            print_json({"batch_id": batch, "of_one": contributor_id is not None, "key": shown})
+        else:
+            typer.echo(shown)
         return ExitCode.ERASED
 
     run(main)

@@ -20,6 +20,7 @@ from starter.session import err, out, print_json, run
 app = typer.Typer(help="Legal holds: contributors who must not be erased now.", no_args_is_help=True)
 
 Ids = Annotated[list[str], typer.Argument(help="Contributor ids.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @asynccontextmanager
@@ -33,6 +34,7 @@ def add(
     ids: Ids,
     reason: Annotated[str, typer.Option(help="Why.")],
     operator: Annotated[str | None, typer.Option(help="Who asks.", envvar="ERASURE_OPERATOR")] = None,
+    json: Json = False,
 ) -> None:
     """Place holds.
 
@@ -43,13 +45,15 @@ def add(
         async with _holds() as holds:
             new = await holds.add(ids, operator or getpass.getuser(), reason)
         err.print(f"Placed {new} holds, {len(set(ids)) - new} were there already.", highlight=False)
+        if json:
+            print_json({"placed": new, "there_already": len(set(ids)) - new})
         return ExitCode.ERASED
 
     run(main)
 
 
 @app.command()
-def remove(ids: Ids) -> None:
+def remove(ids: Ids, json: Json = False) -> None:
     """Lift holds.
 
     Example: python -m starter hold remove 1042
@@ -59,13 +63,15 @@ def remove(ids: Ids) -> None:
         async with _holds() as holds:
             lifted = await holds.remove(ids)
         err.print(f"Lifted {lifted} holds, {len(set(ids)) - lifted} were not there.", highlight=False)
+        if json:
+            print_json({"lifted": lifted, "not_there": len(set(ids)) - lifted})
         return ExitCode.ERASED
 
     run(main)
 
 
 @app.command("list")
-def list_holds(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_holds(json: Json = False) -> None:
     """List the holds.
 
     Example: python -m starter hold list

@@ -71,7 +71,7 @@ def list_keys(json: Json = False) -> None:
 
 
 @app.command()
-def suppression() -> None:
+def suppression(json: Json = False) -> None:
     """Print the key that `erasure.is_suppressed` takes, in base64: with it and the tombstones identities can be tried.
 
     Example: umask 077; python -m starter keys suppression > suppression.key
@@ -80,7 +80,11 @@ def suppression() -> None:
     async def main() -> ExitCode:
         async with opened_vault() as vault:
             key = TombstoneKey(await vault.tombstone_secret())
-        typer.echo(base64.b64encode(key.pads).decode())
+        encoded = base64.b64encode(key.pads).decode()
+        if json:
+            print_json({"key": encoded})
+        else:
+            typer.echo(encoded)
         return ExitCode.ERASED
 
     run(main)

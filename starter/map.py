@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -73,6 +74,7 @@ def draft(
     look: Annotated[
         list[str] | None, typer.Option(help='Only these places: globs such as "postgres public.*".')
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with what could not be looked at.")] = False,
 ) -> None:
     """Write a first data map from the stores' own catalogues: every place that looks as if it held identities.
 
@@ -91,13 +93,15 @@ def draft(
             _say(str(error), "red")
             guesses = []
         text = compose(drafted, guesses)
-        if output is None:
-            typer.echo(text, nl=False)
-        else:
+        if output is not None:
             _write(output, text)
+        elif not json:
+            typer.echo(text, nl=False)
         failures = [f"{name}: {each.failure}" for name, each in drafted.items() if each.failure]
         for failure in failures:
             _say(failure, "red")
+        if json:
+            print_json({"data_map": tomllib.loads(text), "failures": failures})
         return ExitCode.UNREACHABLE if failures else ExitCode.ERASED
 
     run(main)

@@ -14,7 +14,7 @@ from activities.status import CommandKind, objection
 from activities.temporal import UnreachableError
 from starter.batches import look
 from starter.exit_codes import ExitCode
-from starter.session import Session, UsageError, err, run, session
+from starter.session import Session, UsageError, err, print_json, run, session
 from starter.watch import follow
 from workflows.erase import EraseContributors
 from workflows.messages import Command
@@ -39,6 +39,7 @@ Reason = Annotated[
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Ask, and do not wait for the end.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON in the end, no more.")]
+JsonAnswer = Annotated[bool, typer.Option("--json", help="Print what was asked as JSON.")]
 
 
 def retry(
@@ -81,12 +82,12 @@ def rollback(
     _ask(CommandKind.ROLLBACK, batch, Command(_who(operator), reason), detach=detach, json=json)
 
 
-def pause(batch: Batch, operator: Operator = None, reason: Reason = "") -> None:
+def pause(batch: Batch, operator: Operator = None, reason: Reason = "", json: JsonAnswer = False) -> None:
     """Start nothing more until `resume`; slices that run are ended first.
 
     Example: python -m starter pause erase-0123456789abcdef
     """
-    _ask(CommandKind.PAUSE, batch, Command(_who(operator), reason), detach=True, json=False)
+    _ask(CommandKind.PAUSE, batch, Command(_who(operator), reason), detach=True, json=json)
 
 
 def resume(
@@ -99,15 +100,15 @@ def resume(
     _ask(CommandKind.RESUME, batch, Command(_who(operator), reason), detach=detach, json=json)
 
 
-def shred(batch: Batch, operator: Operator = None, reason: Reason = "") -> None:
+def shred(batch: Batch, operator: Operator = None, reason: Reason = "", json: JsonAnswer = False) -> None:
     """Destroy the back-up now, instead of at the end of its retention. There is no way back after it.
 
     Example: python -m starter shred erase-0123456789abcdef
     """
-    _ask(CommandKind.SHRED, batch, Command(_who(operator), reason), detach=True, json=False)
+    _ask(CommandKind.SHRED, batch, Command(_who(operator), reason), detach=True, json=json)
 
 
-def approve(batch: Batch, operator: Operator = None, reason: Reason = "") -> None:
+def approve(batch: Batch, operator: Operator = None, reason: Reason = "", json: JsonAnswer = False) -> None:
     """Approve a batch that waits for it; who submitted it cannot.
 
     Example: python -m starter approve erase-0123456789abcdef --operator dana
@@ -122,6 +123,8 @@ def approve(batch: Batch, operator: Operator = None, reason: Reason = "") -> Non
             except WorkflowUpdateFailedError as error:
                 raise UsageError(f"Refused: {error.cause}.") from None
             err.print("Approved." if not missing else f"Approved; {missing} more to go.", highlight=False)
+            if json:
+                print_json({"batch_id": batch, "approvals_missing": missing})
             return ExitCode.ERASED
 
     run(main)
@@ -145,6 +148,8 @@ def _ask(kind: CommandKind, batch: str, command: Command, *, detach: bool, json:
             await handle.signal(_SIGNALS[kind], command)
             err.print(f"Asked batch {batch} to {kind}.", highlight=False)
             if detach:
+                if json:
+                    print_json({"batch_id": batch, "asked": str(kind)})
                 return ExitCode.ERASED
             await handle.query(EraseContributors.status)  # is answered after the signal was taken
             return await follow(opened, batch, as_json=json)

@@ -55,6 +55,7 @@ def test_every_command_explains_itself_by_an_example(command: list[str]) -> None
     assert shown.exit_code == 0
     assert f"Usage: python -m starter {' '.join(command)}" in shown.output
     assert f"python -m starter {' '.join(command)}" in shown.output.partition("Example: ")[2]
+    assert "--json" in shown.output
 
 
 async def test_the_program_explains_itself_its_exit_codes_and_is_completed_by_a_shell_once_it_is_installed() -> None:

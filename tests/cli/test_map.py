@@ -57,6 +57,8 @@ async def test_a_draft_is_toml_with_the_likeliest_identity_table_and_overwrites_
         "emails": ["email"],
         "worker_ids": ["worker_id"],
     }
+    as_json = await bench.starter("map", "draft", *look, "--json")
+    assert as_json.json == {"data_map": read, "failures": []}
     file = bench.folder / "draft.toml"
     assert (await bench.starter("map", "draft", *look, "-o", str(file))).code == ExitCode.ERASED
     assert file.read_text() == shown.stdout

@@ -27,9 +27,10 @@ async def offline(*arguments: str) -> Finished:
 async def exported(bench: Bench, batch_id: str, name: str) -> tuple[Path, dict[str, Any]]:
     """The batch's newest certificate: its file, and its body."""
     file = bench.folder / f"{name}.cert.json"
-    finished = await bench.starter("certificate", "export", batch_id, "-o", str(file))
+    finished = await bench.starter("certificate", "export", batch_id, "-o", str(file), "--json")
     assert finished.code == ExitCode.ERASED, finished.stderr
     body: dict[str, Any] = json.loads(file.read_bytes())["certificate"]
+    assert finished.json == {"file": str(file), "number": body["number"], "batch_id": batch_id}
     return file, body
 
 
@@ -40,7 +41,8 @@ async def test_a_batchs_certificate_has_its_true_counts_is_checked_offline_and_o
     first_key = (await bench.starter("keys", "init", "--json")).json[0]["public_key"]
     twice = await bench.starter("keys", "init")
     assert (twice.code, "There is a key already" in twice.stderr) == (ExitCode.BAD_INPUT, True)
-    await bench.starter("hold", "add", held.contributor_id, "--reason", "case 17")
+    placed = await bench.starter("hold", "add", held.contributor_id, "--reason", "case 17", "--json")
+    assert placed.json == {"placed": 1, "there_already": 0}
     try:
         async with bench.worker() as worker:
             report = (await bench.erase("--operator", "dana")).json
@@ -50,12 +52,12 @@ async def test_a_batchs_certificate_has_its_true_counts_is_checked_offline_and_o
             reason = f"{person.worker_id} asked twice, unlike {held.contributor_id}"
             await bench.starter("retry", batch_id, "--phase", "redis", "--operator", "eve", "--reason", reason)
             reason = f"as {person.worker_id} said"
-            asked = await bench.starter("shred", batch_id, "--operator", "mo", "--reason", reason)
-            assert asked.code == ExitCode.ERASED, asked.stderr
+            asked = await bench.starter("shred", batch_id, "--operator", "mo", "--reason", reason, "--json")
+            assert (asked.code, asked.json["asked"]) == (ExitCode.ERASED, "shred"), asked.stderr
             await (await bench.temporal()).get_workflow_handle(batch_id).result()
             last, final = await exported(bench, batch_id, "last")
             keys.write_text((await bench.starter("keys", "list")).stdout)
-            receipt = (await bench.starter("certificate", "key", batch_id, person.contributor_id)).stdout.strip()
+            receipt = (await bench.starter("certificate", "key", batch_id, person.contributor_id, "--json")).json["key"]
             whole = (await bench.starter("certificate", "key", batch_id)).stdout.strip()
     finally:
         await bench.starter("hold", "remove", held.contributor_id)
@@ -112,8 +114,12 @@ async def test_a_batchs_certificate_has_its_true_counts_is_checked_offline_and_o
         (bench.platform.sample[2].contributor_id, receipt, ExitCode.FAILED),
         (held.contributor_id, whole, ExitCode.FAILED),
     ):
-        answer = await offline("includes", str(last), contributor_id, "--key", key, "--public-key", str(keys))
+        asking = ("includes", str(last), contributor_id, "--key", key, "--public-key", str(keys), "--json")
+        answer = await offline(*asking)
         assert answer.code == code, answer.stdout + answer.stderr
+        assert (
+            answer.json["includes"] is {ExitCode.ERASED: True, ExitCode.FAILED: None if key == receipt else False}[code]
+        )
     guessed = hashlib.sha256(person.contributor_id.encode()).hexdigest()[:32]
     assert guessed not in final["contributors"]["digests"]
 

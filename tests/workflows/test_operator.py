@@ -154,7 +154,8 @@ async def test_pause_holds_a_batch_between_slices_and_in_clickhouses_wait_until_
             return bool(rows[0]["n"])
 
         await until_async(mutates, 180)
-        assert (await bench.starter("pause", batch_id)).code == ExitCode.ERASED
+        paused = await bench.starter("pause", batch_id, "--json")
+        assert (paused.code, paused.json) == (ExitCode.ERASED, {"batch_id": batch_id, "asked": "pause"})
         twice = await bench.starter("pause", batch_id)
         assert (twice.code, "it is paused already" in twice.stderr) == (ExitCode.BAD_INPUT, True)
         await clients.clickhouse.execute(f"SYSTEM START MERGES {table}")
@@ -219,7 +220,8 @@ async def test_a_batch_waits_for_approvals_and_its_submitter_cannot_approve(benc
         batch_id = waits.json["batch_id"]
         own = await bench.starter("approve", batch_id, "--operator", "dana")
         assert (own.code, "cannot approve it" in own.stderr) == (ExitCode.BAD_INPUT, True), own.stderr
-        assert (await bench.starter("approve", batch_id, "--operator", "eve")).code == ExitCode.ERASED
+        first = await bench.starter("approve", batch_id, "--operator", "eve", "--json")
+        assert (first.code, first.json) == (ExitCode.ERASED, {"batch_id": batch_id, "approvals_missing": 1})
         twice = await bench.starter("approve", batch_id, "--operator", "eve")
         assert (twice.code, "has approved it already" in twice.stderr) == (ExitCode.BAD_INPUT, True)
         assert await bench.census() == before, "nothing is touched before"
@@ -252,8 +254,9 @@ async def test_a_contributor_on_hold_is_left_out_and_named_in_the_report_alone(b
         assert kept.contributor_id in {row["id"] for row in left}
         assert late.contributor_id not in {row["id"] for row in left}
     finally:
-        lifted = await bench.starter("hold", "remove", kept.contributor_id, late.contributor_id)
+        lifted = await bench.starter("hold", "remove", kept.contributor_id, late.contributor_id, "--json")
     assert "Lifted 2 holds" in lifted.stderr
+    assert lifted.json == {"lifted": 2, "not_there": 0}
     assert (await bench.starter("hold", "list", "--json")).json == []
 
 

@@ -196,7 +196,7 @@ async def test_a_restored_dump_a_replayed_topic_and_late_data_are_found_and_eras
         theirs = {value for value, batch in batches.items() if batch is None}
         assert theirs == {held.contributor_id, held.worker_id, f" {held.email.upper()}"}
         assert {*batches.values()} == {None, first.json["batch_id"]}
-        key = base64.b64decode((await bench.starter("keys", "suppression")).stdout)
+        key = base64.b64decode((await bench.starter("keys", "suppression", "--json")).json["key"])
         for value, answer in ((f"{erased[0].email.upper()} ", True), (held.email, False)):
             asked = await clients.postgres.fetchval("SELECT erasure.is_suppressed($1, 'email', $2)", key, value)
             assert asked is answer
