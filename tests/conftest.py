@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from devstack.process import StackError
 from devstack.stack import Stack
+from devstack.versitygw import Versitygw
 from tests import bench as benches
 from tests.bench import Bench, HasEnv
 
@@ -78,6 +79,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
             yield started
     except StackError as error:
         pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
+    """A second S3 server, which deviates from AWS as real gateways do; started by the first test that wants it."""
+    server = Versitygw(tmp_path_factory.mktemp("versitygw"), tied=True)
+    server.fetch()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     # pydantic looks the types of a verification's result up among the modules that this one imports
     import activities.verification.contract
-    import activities.verification.messages  # noqa: F401
+    import activities.verification.messages  # noqa: F401 - imported for pydantic alone
     from activities.contract import Finding
     from activities.status import (
         BACK,

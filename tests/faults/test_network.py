@@ -178,7 +178,7 @@ async def _activities(bench: Bench, batch_id: str) -> list[Activity]:
 @asynccontextmanager
 async def _bench(stack: HasEnv, folder: Path) -> AsyncIterator[Bench]:
     """A bench whose command line and census reach the servers directly; one slice at a time."""
-    folder.mkdir()  # noqa: ASYNC240
+    folder.mkdir()  # noqa: ASYNC240 - takes no time
     async with benches.bench(stack, folder, TINY) as made:
         made.change_map("concurrency = 2", "concurrency = 1")
         made.change_map("heartbeat_timeout = 2", "heartbeat_timeout = 30")  # no worker dies here

@@ -33,7 +33,7 @@ async def test_a_rollback_leaves_every_store_as_it_was_wherever_a_phase_failed(
 
 
 async def _fails_and_is_rolled_back(stack: HasEnv, folder: Path, store: str, *, middle: bool) -> None:
-    folder.mkdir()  # noqa: ASYNC240
+    folder.mkdir()  # noqa: ASYNC240 - takes no time
     name = f"erase_{store}"
     halts = Halts(folder, {name: None if store in WHOLE_BATCH else int(middle)})
     async with benches.bench(stack, folder, TINY) as bench, breakable(bench, store):

@@ -23,7 +23,7 @@ async def _triggered(bench: Bench) -> FetchStatus:
 
     await until_async(started, 30)
     action = (await schedule.describe()).info.recent_actions[-1].action
-    run_id: str = action.workflow_id  # type: ignore[attr-defined]
+    run_id: str = action.workflow_id  # type: ignore[attr-defined]  # of the kind that starts a workflow
     handle = client.get_workflow_handle_for(FetchInactive.run, run_id)
 
     async def over() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -133,7 +134,7 @@ async def test_passwords_and_rights_on_the_own_schema_are_tried(answers: Run, po
 async def test_retry_asks_only_what_failed_again_until_it_is_there(
     answers: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "PAUSE", 0.2)
+    monkeypatch.setattr(running, "PAUSE", 0.2)  # the wait is shorter, nothing else
     valkey = Valkey(tmp_path, tied=True)
     await answers(REDIS__URL=f"redis://127.0.0.1:{valkey.port}/0")
     runs: list[tuple[str, State]] = []
@@ -198,20 +199,26 @@ async def test_a_store_that_the_data_map_does_not_name_is_not_asked(answers: Run
     assert results["redis"] == Result(State.UNUSED, latency_ms=results["redis"].latency_ms)
 
 
-async def test_a_check_that_fails_in_an_unknown_way_is_a_failure_of_its_line(
-    answers: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(_self: VaultCheck) -> Result:
+class Surprised:
+    """A check that fails as nobody foresaw."""
+
+    name = "surprise"
+
+    async def run(self) -> Result:
         raise LookupError("row of ann@x.io")
 
-    monkeypatch.setattr(VaultCheck, "run", broken)
-    results = await answers()
-    assert results["vault"].state is State.FAILED
-    assert "unexpected builtins.LookupError" in str(results["vault"].findings[0])
-    assert "ann@x.io" not in str(results)
+
+async def test_a_check_that_fails_in_an_unknown_way_is_a_failure_of_its_line() -> None:
+    setup = Setup([PythonCheck(), Surprised()], SECONDS, unheard)
+    await setup.run()
+    assert (setup.results["python"].state, setup.results["surprise"].state) == (State.OK, State.FAILED)
+    assert "unexpected builtins.LookupError" in str(setup.results["surprise"].findings[0])
+    assert "ann@x.io" not in str(setup.results)
 
 
-async def test_python_and_packages_are_compared_with_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_python_and_packages_are_compared_with_what_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await PythonCheck().run()).state is State.OK
     assert (await PackagesCheck().run()).state is State.OK
     wanted = [
@@ -222,7 +229,10 @@ async def test_python_and_packages_are_compared_with_what_is_asked_for(monkeypat
         "temporalio[lambda-worker-otel]",
         "other; python_version < '3'",
     ]
-    monkeypatch.setattr(installation, "asked_for", lambda: (">=99", wanted))
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nrequires-python = ">=99"\ndependencies = {json.dumps(wanted)}\n'
+    )
+    monkeypatch.setattr(installation, "SOURCE", tmp_path / "pyproject.toml")  # a file of the test's own
     python, packages = await PythonCheck().run(), await PackagesCheck().run()
     assert python.state is State.FAILED
     assert ">=99" in str(python.findings[0])

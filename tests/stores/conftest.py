@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -16,7 +16,6 @@ from activities.settings import S3Settings, VaultSettings
 from activities.stores import elasticsearch, postgres
 from activities.stores.elasticsearch.connection import ElasticsearchSettings
 from activities.vault import BatchVault, Vault
-from devstack.versitygw import Versitygw
 from tests.bench import HasEnv
 from tests.stores import clickhouse_database, graves
 from tests.stores.elasticsearch_cluster import ANN, Cluster
@@ -62,18 +61,6 @@ def s3_settings(stack: HasEnv) -> S3Settings:
         secret_key=SecretStr(env["ERASURE_S3__SECRET_KEY"]),
         region=env["ERASURE_S3__REGION"],
     )
-
-
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
-    """A second S3 server, which deviates from AWS as real gateways do; started by the first test that wants it."""
-    server = Versitygw(tmp_path_factory.mktemp("versitygw"), tied=True)
-    server.fetch()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=EVERYWHERE, ids="-".join)

@@ -53,7 +53,7 @@ async def counted(
 async def test_each_is_counted_once_by_state_whatever_stands_in_the_file(
     db: Database, vault: BatchVault, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributors, "AT_ONCE", 2)
+    monkeypatch.setattr(contributors, "AT_ONCE", 2)  # several pages of few people
     held = f"held-{db.schema}"
     holds = Holds(db.pool)
     await holds.add([held], "dana", "case 17")

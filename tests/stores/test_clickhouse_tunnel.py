@@ -99,7 +99,7 @@ async def test_a_drop_in_the_middle_of_a_mutation_fails_nothing_the_mutation_is_
         await database.mutation_starts()
         for drops in (1, 2):
             cluster.drop()
-            await until(lambda drops=drops: len(cluster.running) == 1 and len(cluster.starts) > drops, 20)  # type: ignore[misc]
+            await until(lambda drops=drops: len(cluster.running) == 1 and len(cluster.starts) > drops, 20)  # type: ignore[misc]  # its default
         assert not erasing.done()
         await database.run("SYSTEM START MERGES metrics")
         erased = await erasing
@@ -111,7 +111,7 @@ async def test_a_drop_in_the_middle_of_a_mutation_fails_nothing_the_mutation_is_
 
 
 async def test_what_hangs_is_closed_and_opened_anew(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PING_TIMEOUT", 0.5)
+    monkeypatch.setattr(http, "PING_TIMEOUT", 0.5)  # the waits are shorter, nothing else
     monkeypatch.setattr(lease, "GRACE", 0.5)
     async with connect(settings().model_copy(update={"timeout": 1})) as client:
         await client.ask("SELECT 1")
@@ -265,7 +265,7 @@ async def test_a_batch_goes_on_through_a_port_forward_that_drops_and_it_ends_wit
     async with bench.worker():
         erasing = asyncio.create_task(bench.erase())
         for drops in range(3):
-            await until(lambda drops=drops: len(cluster.starts) > drops and len(cluster.running) == 1, 60)  # type: ignore[misc]
+            await until(lambda drops=drops: len(cluster.starts) > drops and len(cluster.running) == 1, 60)  # type: ignore[misc]  # its default
             await asyncio.sleep(0.5)
             cluster.drop()
         finished = await erasing

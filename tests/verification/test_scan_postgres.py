@@ -229,7 +229,9 @@ async def test_what_may_not_be_read_is_not_proven(schema: Schema, stack: HasEnv)
 async def test_a_table_that_is_locked_or_fails_is_not_proven_and_the_others_are_read(
     schema: Schema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.verification.scanners.postgres.reading.BEGIN", "SET LOCAL lock_timeout = '50ms'")
+    monkeypatch.setattr(
+        "activities.verification.scanners.postgres.reading.LOCK_WAIT", "50ms"
+    )  # the wait is shorter, nothing else
     await schema.pool.execute(
         f"""
         CREATE TABLE {schema.name}.locked (who text); CREATE TABLE {schema.name}.free (who text);
@@ -248,7 +250,7 @@ async def test_a_table_that_is_locked_or_fails_is_not_proven_and_the_others_are_
         await schema.pool.execute(f"DROP FOREIGN DATA WRAPPER {schema.name} CASCADE")
     assert result.proven == [f"{schema.name}.free"]
     left = not_proven(result)
-    assert left[f"{schema.name}.locked"] == ["was locked for longer than 15s"]
+    assert left[f"{schema.name}.locked"] == ["was locked for longer than 50ms"]
     assert left[f"{schema.name}.far"] == ["could not be read to its end (ObjectNotInPrerequisiteStateError)"]
     assert left[f"{schema.name}.broken"] == ["could not be read to its end (DivisionByZeroError)"]
 
@@ -256,9 +258,13 @@ async def test_a_table_that_is_locked_or_fails_is_not_proven_and_the_others_are_
 async def test_what_times_out_is_not_proven_and_the_session_goes_on(
     schema: Schema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.verification.scanners.postgres.reading.SILENCE", 0.2)
+    monkeypatch.setattr(
+        "activities.verification.scanners.postgres.reading.SILENCE", 0.2
+    )  # the wait is shorter, nothing else
     slow = {"pg_slow": "SELECT x FROM (SELECT pg_sleep(60)::text AS x) AS slow"}
-    monkeypatch.setattr("activities.verification.scanners.postgres.catalogue.SYSTEM", slow)
+    monkeypatch.setattr(
+        "activities.verification.scanners.postgres.catalogue.SYSTEM", slow
+    )  # one more real query, which takes a minute
     await schema.pool.execute(f"CREATE TABLE {schema.name}.quick (who text)")
     result = await schema.scan("deep")
     assert result.proven == [f"{schema.name}.quick"]

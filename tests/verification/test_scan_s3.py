@@ -9,7 +9,7 @@ import io
 import json
 import secrets
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,25 +27,12 @@ from activities.verification.scanners.s3 import KIND
 from activities.verification.scanners.s3.places import SMALL
 from activities.verification.scanners.s3.scanner import S3Scanner
 from devstack.toxiproxy import Toxiproxy
-from devstack.versitygw import Versitygw
 from tests.bench import HasEnv
 from tests.stores.conftest import s3_settings
 from tests.stores.s3_bucket import Bucket, on, own_bucket
 from tests.verification.scans import NEIGHBOURS, assert_shows_nobody, found, not_proven, scan
 
 MAIL = {"email": 1}
-
-
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HasEnv]:
-    """A second S3 server, which deviates from AWS as real gateways do; started by the first test that wants it."""
-    server = Versitygw(tmp_path_factory.mktemp("versitygw"), tied=True)
-    server.fetch()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -268,7 +255,7 @@ async def test_a_body_that_is_cut_off_is_not_proven_and_a_server_that_only_fails
             assert not_proven(result)[f"s3://{bucket.name}/long/"] == [
                 "objects that could not be read, or not to their end (cut off): 1"
             ]
-            monkeypatch.setattr("activities.verification.scanners.s3.objects.IN_A_ROW", 1)
+            monkeypatch.setattr("activities.verification.scanners.s3.objects.IN_A_ROW", 1)  # instead of twenty objects
             with pytest.raises(TransientError, match="cannot reach S3"):
                 await scanned(proxied, "catalogue")
     finally:

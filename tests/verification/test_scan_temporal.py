@@ -99,7 +99,7 @@ async def desk(stack: HasEnv) -> AsyncIterator[Desk]:
         yield made
 
 
-class at_work:  # noqa: N801
+class at_work:  # noqa: N801 - read as a verb
     """A worker on a queue of its own."""
 
     def __init__(self, client: Client) -> None:
@@ -111,7 +111,7 @@ class at_work:  # noqa: N801
             workflows=[Story],
             activities=[fails],
             activity_executor=self._threads,
-            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_runner=UnsandboxedWorkflowRunner(),  # a story of this test, not the product's
         )
 
     async def __aenter__(self) -> Desk:

@@ -208,7 +208,7 @@ def _has(finder: IdentityFinder, text: str) -> bool:
 
 
 async def _body(client: S3Client, **named: str) -> bytes:
-    answer = await client.get_object(**named)  # type: ignore[arg-type]
+    answer = await client.get_object(**named)  # type: ignore[arg-type]  # each name is typed by itself
     return await _read(answer["Body"])
 
 

@@ -51,7 +51,7 @@ class ElasticsearchScanner:
         with translated(PLACE, translate):
             return await indices.catalogue(self._client, scope, self._planted)
 
-    async def read(self, place: Place, scope: Scope, needles: Needles, heartbeat: Heartbeat) -> Reading:  # noqa: ARG002
+    async def read(self, place: Place, scope: Scope, needles: Needles, heartbeat: Heartbeat) -> Reading:  # noqa: ARG002 - the same everywhere
         """Reads one index."""
         documents = Documents(place.name, needles)
         with translated(PLACE, translate):

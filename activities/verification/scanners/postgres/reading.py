@@ -41,8 +41,8 @@ LOCK_WAIT = "15s"
 LARGE_OBJECT_PAGE = 1024 * 1024
 """Bytes of a large object that are read at once."""
 
-BEGIN = f"""
-    SET LOCAL row_security = off; SET LOCAL bytea_output = 'hex'; SET LOCAL lock_timeout = '{LOCK_WAIT}';
+BEGIN = """
+    SET LOCAL row_security = off; SET LOCAL bytea_output = 'hex'; SET LOCAL lock_timeout = '{lock_wait}';
     SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog
 """
 """Without row security, a policy that would hide rows is an error. Extensions' types are written out by their names."""
@@ -74,7 +74,7 @@ async def reading(connection: Connection, place: str) -> AsyncIterator[None]:
     """
     try:
         async with connection.transaction(readonly=True):
-            await connection.execute(BEGIN)
+            await connection.execute(BEGIN.format(lock_wait=LOCK_WAIT))
             yield
     except (exceptions.UndefinedTableError, exceptions.InvalidSchemaNameError):
         raise Stopped(Finding(place, "was dropped while it was to be read", "Verify again.")) from None

@@ -42,7 +42,7 @@ class RedisScanner:
         self._client: Any = keyspace.client
         self._pace = keys.Pace(keys_per_second)
 
-    async def catalogue(self, scope: Scope) -> Catalogue:  # noqa: ARG002
+    async def catalogue(self, scope: Scope) -> Catalogue:  # noqa: ARG002 - the same in every scanner
         """Lists the nodes; which of their keys are within the scope only the reading tells."""
         with translated(PLACE, translate):
             catalogue = Catalogue("?")
