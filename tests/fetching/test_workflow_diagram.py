@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -160,3 +161,56 @@ async def test_the_fetches_replay(run: Scenario) -> None:
     replayer = Replayer(workflows=[FetchInactive, EraseContributors], data_converter=pydantic_data_converter)
     for history in run.histories.values():
         await replayer.replay_workflow(history)
+
+
+def _behind(run: Scenario, *filters: str) -> list[int]:
+    """How many people are left behind each of some filters, which never let more through than came."""
+    return [run.kept.json["counts"][each] for each in filters]
+
+
+def _done(run: Scenario, first: str, second: str) -> bool:
+    """Whether the Web UI shows two boxes as done, in this order."""
+    at = [run.details.find(f"[x] {each}") for each in (first, second)]
+    return -1 < at[0] < at[1]
+
+
+ARROWS: dict[str, Callable[[Scenario], bool]] = {
+    "Start Fetching -> Connect to PostgreSQL": lambda run: run.steps[0].name == "check_fetch",
+    "Connect to PostgreSQL -> Query Inactive Contributors": lambda run: (
+        [step.name for step in run.steps[:2]] == ["check_fetch", "export_inactive"]
+        and _done(run, "connect to PostgreSQL", "contributors")
+    ),
+    "Query Inactive Contributors -> Status = INACTIVE": lambda run: _done(run, "contributors", "status INACTIVE"),
+    "Status = INACTIVE -> Last activity > threshold": lambda run: _done(
+        run, "status INACTIVE", "inactive for more than"
+    ),
+    "Last activity > threshold -> Project count criteria": lambda run: _done(run, "inactive for more", "projects: "),
+    "Query Inactive Contributors -> Apply Filters": lambda run: (
+        (behind := _behind(run, "contributors", "of_status", "inactive", "in_projects")) == sorted(behind, reverse=True)
+        and behind[0] > behind[-1] > 0
+    ),
+    "Apply Filters -> Days inactive filter": lambda run: (
+        (behind := _behind(run, "of_status", "inactive"))[0] > behind[1] > 0
+    ),
+    "Days inactive filter -> Min projects filter": lambda run: _done(
+        run, f"inactive for more than {DAYS}", "projects: "
+    ),
+    "Min projects filter -> Max contributors filter": lambda run: _done(run, "projects: ", f"limit {LIMIT:,}"),
+    "Apply Filters -> Sort by Last Activity": lambda run: _done(run, "projects: ", "sort by last activity"),
+    "Sort by Last Activity -> Limit Results": lambda run: _done(run, "sort by last activity", f"limit {LIMIT:,}"),
+    "Limit Results -> Export to CSV": lambda run: 0 < len(run.rows) == run.kept.json["contributors"] <= LIMIT,
+    "Export to CSV -> Create Backup": lambda run: (
+        [step.name for step in run.steps[1:3]] == ["export_inactive", "back_up_export"]
+    ),
+    "Create Backup -> End": lambda run: (
+        run.files[next(name for name in run.files if name.startswith("ids-"))] == run.files["ids.csv"]
+        and run.activities(run.replaced.json["run_id"])[-1] == "shred_batch"
+        and run.states[run.replaced.json["run_id"]] == "COMPLETED"
+    ),
+}
+"""Each arrow, and what of the fetch shows that it led where it points."""
+
+
+@pytest.mark.parametrize("arrow", ARROWS)
+def test_an_arrow_leads_where_it_points(run: Scenario, arrow: str) -> None:
+    assert ARROWS[arrow](run)
